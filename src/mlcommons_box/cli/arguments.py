@@ -1,0 +1,91 @@
+"""Arguments that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mlcommons_box.errors import UsageError
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of our texts, and every command on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours: exit status 64, and a suggestion."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **settings)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise :class:`UsageError`."""
+        raise UsageError(message, hint=f"'{self.prog} --help' shows what there is")
+
+
+def add_box(parser: argparse.ArgumentParser) -> None:
+    """``--mlbox DIR``, or just ``DIR``."""
+    parser.add_argument("box", nargs="?", metavar="BOX", help="the box, a directory or its mlbox.yaml (default: .)")
+    parser.add_argument("--mlbox", metavar="BOX", help="the same, as an option")
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """``-v`` and ``-q``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-v", "--verbose", action="store_true", help="show everything that happens")
+    group.add_argument("-q", "--quiet", action="store_true", help="show errors and the task's own output only")
+
+
+def add_workspace(parser: argparse.ArgumentParser) -> None:
+    """``--workspace DIR``."""
+    parser.add_argument("--workspace", metavar="DIR", type=Path, help="use DIR in place of the box's workspace")
+
+
+def add_platform(parser: argparse.ArgumentParser) -> None:
+    """``--platform FILE``."""
+    argument = parser.add_argument(
+        "--platform",
+        metavar="FILE",
+        help="platform file, or its short name: 'docker' is platforms/docker.yaml (default: the best available)",
+    )
+    argument.completer = complete_platforms  # type: ignore[attr-defined]
+
+
+def box_path(arguments: argparse.Namespace) -> str:
+    """The box that the arguments name."""
+    if arguments.box is not None and arguments.mlbox is not None:
+        raise UsageError(f"two boxes are named: {arguments.box!r} and {arguments.mlbox!r}", hint="name one")
+    return str(arguments.mlbox or arguments.box or ".")
+
+
+def verbosity(arguments: argparse.Namespace) -> int:
+    """-1, 0 or 1."""
+    return int(getattr(arguments, "verbose", False)) - int(getattr(arguments, "quiet", False))
+
+
+def complete_platforms(parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Short names of the box's platforms, for a shell's completion."""
+    from mlcommons_box.definition.files import PLATFORM_DIRECTORY
+    from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS
+
+    return [*_names(parsed_args, PLATFORM_DIRECTORY), *BUILT_IN_PLATFORMS]
+
+
+def complete_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Short names of the box's run configurations, for a shell's completion."""
+    from mlcommons_box.definition.files import RUN_DIRECTORY
+
+    return _names(parsed_args, RUN_DIRECTORY)
+
+
+def _names(arguments: argparse.Namespace, directory: str) -> list[str]:
+    from mlcommons_box.definition.files import box_root, name_below, yaml_files
+
+    try:
+        folder = box_root(box_path(arguments)) / directory
+    except UsageError:
+        return []
+    return [name_below(file, folder) for file in yaml_files(folder)]

@@ -1,0 +1,49 @@
+"""Prepare what a box needs on a platform: a Python environment, an image.
+
+'mlbox run' does the same when it finds it missing; this command does it ahead
+of time, for example where the network is only there now."""
+
+from __future__ import annotations
+
+import argparse
+
+from mlcommons_box import execution
+from mlcommons_box.cli.arguments import add_box, add_platform, add_verbosity, add_workspace, box_path, verbosity
+from mlcommons_box.cli.observer import TerminalObserver
+from mlcommons_box.cli.selection import select_platform
+from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.definition.loader import load_box
+from mlcommons_box.planning import plan_setup
+from mlcommons_box.runners.registry import runner_for
+
+EXAMPLES = """\
+examples:
+  mlbox configure                     the box in the current directory, on the best platform available
+  mlbox configure boxes/mnist --platform=docker
+  mlbox configure --dry-run           print the commands and run nothing"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_box(parser)
+    add_platform(parser)
+    add_workspace(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    add_verbosity(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prepare the platform."""
+    terminal = Terminal(verbosity(arguments))
+    box = load_box(box_path(arguments))
+    platform = select_platform(box, arguments.platform, terminal)
+    runner = runner_for(platform)
+    plan = plan_setup(box, platform, arguments.workspace)
+    if arguments.dry_run:
+        execution.check_platform(plan, runner)
+        for command in runner.commands(plan):
+            print(command.shell())  # noqa: T201  # the result of --dry-run
+        return 0
+    execution.configure(plan, runner, TerminalObserver(terminal))
+    terminal.success(f"{box.name} is ready on {platform.name}")
+    return 0

@@ -1,0 +1,158 @@
+"""Run tasks of a box.
+
+What the task writes to its standard output and error comes through as it is;
+messages of ours go to standard error.  The exit status is the task's own; 124
+when it ran out of time, 130 when it was interrupted, and 64 to 78 when it could
+not be started."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+
+from mlcommons_box import execution
+from mlcommons_box.cli.arguments import (
+    add_box,
+    add_platform,
+    add_verbosity,
+    add_workspace,
+    box_path,
+    complete_runs,
+    verbosity,
+)
+from mlcommons_box.cli.observer import TerminalObserver
+from mlcommons_box.cli.selection import select_platform, select_runs
+from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.definition.loader import load_box
+from mlcommons_box.definition.platforms import seconds
+from mlcommons_box.definition.schema import TIME
+from mlcommons_box.errors import UsageError
+from mlcommons_box.model import Box, Platform, RunConfiguration
+from mlcommons_box.pipeline import in_data_order
+from mlcommons_box.planning import RunPlan, plan_run
+from mlcommons_box.runners.interface import Outcome, Runner
+from mlcommons_box.runners.registry import runner_for
+
+EXAMPLES = """\
+examples:
+  mlbox run                               the only run configuration of the box, or a list of them
+  mlbox run --task=train                  run/train.yaml, on the best platform available
+  mlbox run --task=run/train.yaml --platform=platforms/docker.yaml
+  mlbox run --all                         all of them, in the order of the data that joins them
+  mlbox run --task=train -P data_dir=/data/mnist -P model_dir=models/2
+  mlbox run --task=train --timeout=2h --workspace=/scratch/mnist
+  mlbox run --task=train --dry-run        print the commands, ready to paste; run nothing"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_box(parser)
+    task = parser.add_argument(
+        "--task", metavar="FILE", help="run configuration, or its short name: 'train' is run/train.yaml"
+    )
+    task.completer = complete_runs  # type: ignore[attr-defined]
+    parser.add_argument("--all", action="store_true", help="run all run configurations, in the order of the data")
+    add_platform(parser)
+    add_workspace(parser)
+    parser.add_argument(
+        "-P",
+        dest="bindings",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="bind a parameter to another path (relative paths are relative to the workspace); may be repeated",
+    )
+    parser.add_argument("--timeout", metavar="TIME", help="end a task after TIME: 90 (seconds), 30m or 2h")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    add_verbosity(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run what the arguments select; the first failure ends it."""
+    terminal = Terminal(verbosity(arguments))
+    box = load_box(box_path(arguments))
+    if arguments.all and arguments.task:
+        raise UsageError("--all and --task exclude each other", hint="use one of them")
+    platform = select_platform(box, arguments.platform, terminal)
+    runs = select_runs(box, arguments.task, platform, every=arguments.all, terminal=terminal)
+    runner = runner_for(platform)
+    plans = _plans(arguments, box, runs, platform)
+    if arguments.dry_run:
+        return _show(plans, runner)
+    for plan in plans:
+        outcome = _run(plan, runner, terminal)
+        if outcome.status != "succeeded":
+            return outcome.exit_status
+    return 0
+
+
+def _plans(
+    arguments: argparse.Namespace, box: Box, runs: list[RunConfiguration], platform: Platform
+) -> list[RunPlan]:
+    rebind = _bindings(arguments.bindings)
+    timeout = _timeout(arguments.timeout)
+    plans = []
+    unused = set(rebind)
+    for run in runs:
+        own = {binding.parameter for binding in (*run.inputs, *run.outputs)}
+        chosen = {name: path for name, path in rebind.items() if name in own or len(runs) == 1}
+        unused -= set(chosen)
+        plans.append(plan_run(box, run, platform, workspace=arguments.workspace, rebind=chosen, timeout=timeout))
+    if unused:
+        names = ", ".join(sorted(unused))
+        raise UsageError(f"no run has a parameter {names!r}", hint="'mlbox describe' lists them")
+    return in_data_order(plans)
+
+
+def _bindings(words: list[str]) -> dict[str, str]:
+    rebind: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"-P takes NAME=PATH, not {word!r}")
+        if name in rebind:
+            raise UsageError(f"-P {name}=... is there twice")
+        rebind[name] = path
+    return rebind
+
+
+def _timeout(word: str | None) -> float | None:
+    if word is None:
+        return None
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) and float(word) > 0:
+        return float(word)
+    if not re.fullmatch(TIME.pattern, word) or seconds(word) == 0:
+        raise UsageError(f"--timeout takes a time, not {word!r}", hint=TIME.hint)
+    return seconds(word)
+
+
+def _show(plans: list[RunPlan], runner: Runner) -> int:
+    shown: set[str] = set()
+    for plan in plans:
+        execution.check_platform(plan, runner)
+        for command in runner.commands(plan):
+            line = command.shell()
+            if line not in shown:
+                shown.add(line)
+                print(line)  # noqa: T201  # the result of --dry-run
+    return 0
+
+
+def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:
+    terminal.step(f"{plan.run}: running with the {plan.platform.runner} runner")
+    for note in runner.notes(plan):
+        terminal.note(note)
+    began = time.monotonic()
+    outcome = execution.execute(plan, runner, TerminalObserver(terminal))
+    took = f"{time.monotonic() - began:.1f} s"
+    if outcome.status == "succeeded":
+        terminal.success(f"{plan.run}: succeeded in {took}")
+        if outcome.reason:
+            terminal.note(outcome.reason)
+    elif outcome.status == "cancelled":
+        terminal.error(f"the run {plan.run!r} was {outcome.reason or 'cancelled'} after {took}")
+    else:
+        reason = f" ({outcome.reason})" if outcome.reason else ""
+        terminal.error(f"the run {plan.run!r} failed after {took} with exit status {outcome.exit_status}{reason}")
+    return outcome

@@ -1,0 +1,65 @@
+"""Which runs and which platform a command means."""
+
+from __future__ import annotations
+
+from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.definition.files import PLATFORM_DIRECTORY, RUN_DIRECTORY, find_file, name_below, yaml_files
+from mlcommons_box.definition.loader import load_platform, load_run_configuration
+from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS, built_in_platform
+from mlcommons_box.errors import ConfigurationError, UsageError
+from mlcommons_box.model import Box, Platform, RunConfiguration
+
+
+def select_platform(box: Box, given: str | None, terminal: Terminal) -> Platform:
+    """The platform that ``given`` names; without it, the best one available, which is said."""
+    if given is None:
+        platform = _platform(box, BUILT_IN_PLATFORMS[0])
+        terminal.detail(f"no platform is named: using {platform.name!r}")
+        return platform
+    return _platform(box, given)
+
+
+def _platform(box: Box, given: str) -> Platform:
+    try:
+        return load_platform(find_file(box.root, PLATFORM_DIRECTORY, given, "platform"))
+    except UsageError:
+        if given in BUILT_IN_PLATFORMS:
+            return built_in_platform(given)
+        raise
+
+
+def select_runs(
+    box: Box, given: str | None, platform: Platform, *, every: bool, terminal: Terminal
+) -> list[RunConfiguration]:
+    """The run configurations that a command means, in the order of the box's tasks.
+
+    With ``every`` those that only Kubernetes can run are left out elsewhere, which is said.
+    """
+    if given is not None:
+        run = load_run_configuration(find_file(box.root, RUN_DIRECTORY, given, "run configuration"), box)
+        if not _suits(run, platform):
+            raise ConfigurationError(
+                f"the run {run.name!r} keeps its data in Kubernetes volume claims", hint="use a Kubernetes platform"
+            )
+        return [run]
+    files = yaml_files(box.root / RUN_DIRECTORY)
+    if not files:
+        raise UsageError(f"the box has no run configurations (no files in {RUN_DIRECTORY}/)")
+    if len(files) > 1 and not every:
+        names = [name_below(file, box.root / RUN_DIRECTORY) for file in files]
+        raise UsageError(
+            "the box has several run configurations",
+            hint="choose one:\n"
+            + "\n".join(f"    --task={name}" for name in names)
+            + "\n    --all (in data order)",
+        )
+    order = [task.name for task in box.tasks]
+    runs = [load_run_configuration(file, box) for file in files]
+    for run in runs:
+        if not _suits(run, platform):
+            terminal.note(f"left out: {run.name!r} keeps its data in Kubernetes volume claims")
+    return sorted((run for run in runs if _suits(run, platform)), key=lambda run: (order.index(run.task), run.name))
+
+
+def _suits(run: RunConfiguration, platform: Platform) -> bool:
+    return platform.runner == "kubernetes" or not run.is_claimed

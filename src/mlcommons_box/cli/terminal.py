@@ -1,0 +1,81 @@
+"""What a person sees: messages on standard error, so that standard output is the task's alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import IO, Literal
+
+from mlcommons_box.errors import BoxError, Problem, ProblemsError
+from mlcommons_box.report.problems import problem_text, shown, summary
+
+Verbosity = Literal[-1, 0, 1]
+
+
+def uses_colour(stream: IO[str]) -> bool:
+    """Whether to write colour: only to a terminal that has it, and never under ``NO_COLOR`` (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Terminal:
+    """Writes our messages.  ``verbosity`` is -1 (errors only), 0 or 1."""
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+        self.stream = sys.stderr
+        self.colour = uses_colour(self.stream)
+
+    def error(self, message: str, hint: str | None = None) -> None:
+        """What went wrong, and what to do."""
+        self.problem(Problem(code="", message=message, hint=hint))
+
+    def problem(self, problem: Problem) -> None:
+        """One problem at its place."""
+        self.write(problem_text(problem, colour=self.colour))
+
+    def problems(self, problems: Sequence[Problem]) -> None:
+        """All problems, and how many there are."""
+        for problem in problems:
+            self.write(problem_text(problem, colour=self.colour) + "\n")
+        self.write(f"{self.styled(summary(problems), '1')}")
+
+    def failure(self, error: BoxError) -> None:
+        """An error that ends the command."""
+        if isinstance(error, ProblemsError) and len(error.problems) > 1:
+            self.problems(error.problems)
+        elif isinstance(error, ProblemsError):
+            self.problem(error.problems[0])
+        else:
+            self.error(error.message, error.hint)
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+        if self.verbosity >= 0:
+            self.write(f"{self.styled('note', '36;1')}: {shown(message)}")
+
+    def step(self, message: str) -> None:
+        """Something begins."""
+        if self.verbosity >= 0:
+            self.write(f"{self.styled('==>', '34;1')} {self.styled(shown(message), '1')}")
+
+    def success(self, message: str) -> None:
+        """Something has ended well."""
+        if self.verbosity >= 0:
+            self.write(f"{self.styled('==>', '32;1')} {shown(message)}")
+
+    def detail(self, message: str) -> None:
+        """For those who want to see everything."""
+        if self.verbosity >= 1:
+            self.write(shown(message))
+
+    def styled(self, text: str, style: str) -> str:
+        """Text in an ANSI style, where there is colour."""
+        return f"\x1b[{style}m{text}\x1b[0m" if self.colour else text
+
+    def write(self, text: str) -> None:
+        """One message; a terminal that has gone away is no reason to fail."""
+        try:
+            print(text, file=self.stream, flush=True)  # the one place that prints to people
+        except OSError:
+            pass

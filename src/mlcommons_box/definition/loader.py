@@ -1,0 +1,145 @@
+"""Loads boxes, platforms, run configurations and sweeps.
+
+``read_*`` collect every problem and return None (or less) for what is wrong, so that one command can show all
+mistakes of a box at once; ``load_*`` raise :class:`~mlcommons_box.errors.DefinitionError` with all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from mlcommons_box.definition import schema
+from mlcommons_box.definition.files import BOX_FILE, box_root, environment_of, read_fields, yaml_files
+from mlcommons_box.definition.platforms import read_platform
+from mlcommons_box.definition.rules import Fields, Located, did_you_mean, nearest
+from mlcommons_box.definition.run_configurations import read_run_configuration
+from mlcommons_box.definition.source import Problems
+from mlcommons_box.errors import DefinitionError, Location
+from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxDraft:
+    """What could be read of a box: ``box`` is None when anything in it is wrong.
+
+    ``tasks`` has every task that ``mlbox.yaml`` names; its value is None when its own file is wrong.
+    """
+
+    root: Path
+    box: Box | None
+    tasks: dict[str, Task | None]
+
+
+def load_box(path: Path | str = ".") -> Box:
+    """The box at ``path``, a directory or its ``mlbox.yaml``, with all its tasks.
+
+    Raises :class:`UsageError` when there is no box, :class:`DefinitionError` with every problem found.
+    """
+    root = box_root(path)
+    return _require(lambda problems: read_box(root, problems).box)
+
+
+def load_run_configuration(path: Path, box: Box) -> RunConfiguration:
+    """The run configuration in the file ``path``, checked against the tasks of ``box``."""
+    tasks: dict[str, Task | None] = {task.name: task for task in box.tasks}
+    return _require(lambda problems: read_run_configuration(path, box.root, tasks, problems))
+
+
+def load_platform(path: Path) -> Platform:
+    """The platform in the file ``path``."""
+    return _require(lambda problems: read_platform(path, problems))
+
+
+def _require(read: Callable[[Problems], T | None]) -> T:
+    problems = Problems()
+    value = read(problems)
+    if value is None or problems:
+        raise DefinitionError(problems)
+    return value
+
+
+def read_box(root: Path, problems: Problems) -> BoxDraft:
+    """Read ``mlbox.yaml`` and every task file that it names."""
+    fields = read_fields(root / BOX_FILE, ("mlbox_root",), problems)
+    if fields is None:
+        return BoxDraft(root=root, box=None, tasks={})
+    before = len(problems)
+    tasks: dict[str, Task | None] = {}
+    for item in fields[schema.Root.TASKS]:
+        file = _inside(root, item, problems)
+        if file is None:
+            continue
+        name = file.stem
+        if name in tasks:
+            problems.report("duplicate-task", f"the task {name!r} is there twice", item.location)
+        elif name.startswith("-"):
+            problems.report("bad-value", f"a task's name cannot begin with '-': {name!r}", item.location)
+        else:
+            tasks[name] = read_task(file, problems)
+    box = Box(
+        root=root,
+        name=fields[schema.Root.NAME],
+        author=fields[schema.Root.AUTHOR],
+        version=fields[schema.Root.VERSION],
+        spec_version=fields[schema.Root.SPEC_VERSION],
+        tasks=tuple(task for task in tasks.values() if task),
+        description=fields.get(schema.DESCRIPTION),
+    )
+    return BoxDraft(root=root, box=box if len(problems) == before else None, tasks=tasks)
+
+
+def _inside(root: Path, item: Located[str], problems: Problems) -> Path | None:
+    """The file that ``mlbox.yaml`` names, which has to exist inside the box."""
+    relative = os.path.normpath(item.value)
+    if os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir:
+        problems.report("outside-box", f"{item.value!r} is not inside the box", item.location)
+        return None
+    file = root / relative
+    if not os.path.lexists(file):
+        known = [str(path.relative_to(root)) for path in yaml_files(file.parent)]
+        hint = did_you_mean(nearest(relative, known))
+        problems.report("missing-file", f"there is no file {item.value!r}", item.location, hint=hint)
+        return None
+    return file
+
+
+def read_task(file: Path, problems: Problems) -> Task | None:
+    """The task in one file; its name is the file's stem."""
+    fields = read_fields(file, ("mlbox_task",), problems)
+    if fields is None:
+        return None
+    seen: dict[str, Location] = {}
+    inputs = _parameters(fields[schema.Task.INPUTS], seen, problems)
+    outputs = _parameters(fields[schema.Task.OUTPUTS], seen, problems)
+    if len(seen) < len(inputs) + len(outputs):
+        return None
+    return Task(
+        name=file.stem,
+        file=file,
+        inputs=inputs,
+        outputs=outputs,
+        description=fields.get(schema.DESCRIPTION),
+        network=cast("Network", fields.or_else(schema.NETWORK, "default")),
+        environment=environment_of(fields.or_else(schema.ENVIRONMENT, ())),
+    )
+
+
+def _parameters(items: tuple[Fields, ...], seen: dict[str, Location], problems: Problems) -> tuple[Parameter, ...]:
+    parameters = []
+    for item in items:
+        name = item[schema.Task.PARAMETER_NAME]
+        first = seen.setdefault(name.value, name.location)
+        if first is not name.location:
+            message = f"the parameter {name.value!r} is there twice; the first is in line {first.line}"
+            problems.report("duplicate-parameter", message, name.location)
+        kind = cast("ParameterType", item[schema.Task.PARAMETER_TYPE])
+        parameters.append(
+            Parameter(name=name.value, type=kind, description=item.get(schema.DESCRIPTION), location=name.location)
+        )
+    return tuple(parameters)

@@ -1,0 +1,256 @@
+"""The things that definition files describe, as immutable values.
+
+A box has tasks; a task has typed parameters; a run configuration binds a task's parameters to paths; a
+platform says how and where to run.  Values are made by :mod:`mlcommons_box.definition.loader` and never change
+afterwards.  Those that come from a file remember their place in it (``location``), so that a mistake found
+later can still be shown where it was made; places do not take part in comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mlcommons_box.errors import Location
+
+ParameterType = Literal["file", "directory"]
+Network = Literal["none", "default"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """An input or output of a task; its value is always the path of a file or of a directory."""
+
+    name: str
+    type: ParameterType
+    description: str | None = None
+    location: Location | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentVariable:
+    """A variable for a task's environment; a ``value`` of None is taken from the caller's own by name."""
+
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a box can do.  ``name`` is the stem of ``file``, the task's definition file."""
+
+    name: str
+    file: Path
+    inputs: tuple[Parameter, ...]
+    outputs: tuple[Parameter, ...]
+    description: str | None = None
+    network: Network = "default"
+    environment: tuple[EnvironmentVariable, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A directory with ``mlbox.yaml``.  ``root`` is absolute; ``version`` and ``spec_version`` are semver."""
+
+    root: Path
+    name: str
+    author: str
+    version: str
+    spec_version: str
+    tasks: tuple[Task, ...]
+    description: str | None = None
+
+    @property
+    def workspace(self) -> Path:
+        """Where inputs and outputs live unless told otherwise."""
+        return self.root / "workspace"
+
+    @property
+    def build(self) -> Path:
+        """The build context: code, ``requirements.txt`` and recipes."""
+        return self.root / "build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """One parameter bound to one path, as written.
+
+    ``claim`` names the Kubernetes persistent volume claim that holds the path (the 0.2.3 form); the path is
+    then relative to the box and not to the workspace.
+    """
+
+    parameter: str
+    path: str
+    claim: str | None = None
+    location: Location | None = field(default=None, compare=False, repr=False)
+    name_location: Location | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfiguration:
+    """Binds a task's parameters to paths.
+
+    ``name`` is the file's path below ``run/`` without its suffix (``train``, ``alice/hello``).
+    """
+
+    name: str
+    file: Path
+    task: str
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    description: str | None = None
+    task_location: Location | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a binding lies in a Kubernetes volume claim, which only that platform can reach."""
+        return any(binding.claim for binding in (*self.inputs, *self.outputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a task may use: CPUs (may be a fraction), ``memory`` in bytes, GPUs, ``time`` in seconds."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    gpus: int | Literal["all"] | None = None
+    time: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """No container engine: an environment made from ``build/requirements.txt``.
+
+    ``entrypoint`` is an argument list, or empty to find the program by convention.  ``python`` is a version
+    (``3.12``) or the path of an interpreter; None is the interpreter that runs this software.
+    ``requirements`` is relative to ``build/``; None is ``requirements.txt`` if it exists.
+    """
+
+    entrypoint: tuple[str, ...] = ()
+    python: str | None = None
+    requirements: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockerOptions:
+    """An image and the command-line client that runs it (``docker``, ``nvidia-docker`` or ``podman``)."""
+
+    image: str
+    executable: str = "docker"
+    engine_version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingularityOptions:
+    """``image`` is a path as written: variables not expanded, relative to the workspace."""
+
+    image: str
+    engine_version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshOptions:
+    """A host reached by OpenSSH, and the platform file (in ``platforms/``) that says how to run there.
+
+    ``directory`` is where the box goes on that host; None lets the host decide.  ``synchronize`` is whether
+    the box is sent before a run.  ``python`` is the interpreter for the local runner over there.
+    """
+
+    host: str
+    platform: str
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    directory: str | None = None
+    synchronize: bool = True
+    python: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmOptions:
+    """A Slurm cluster, and the platform file that says how to run inside the job."""
+
+    platform: str
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    nodes: int | None = None
+    requeue: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toleration:
+    """A Kubernetes toleration; fields as in the Pod specification."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesOptions:
+    """A Kubernetes cluster as ``kubectl`` reaches it; ``workspace_claim`` is a persistent volume claim."""
+
+    image: str
+    namespace: str | None = None
+    context: str | None = None
+    service_account: str | None = None
+    workspace_claim: str | None = None
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
+
+
+PlatformOptions = LocalOptions | DockerOptions | SingularityOptions | SshOptions | SlurmOptions | KubernetesOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """How and where to run.  ``name`` is the stem of ``file``; ``runner`` is the kind of runner it needs.
+
+    ``arguments`` go to the engine as they are: the explicit way to what this software has no word for.
+    """
+
+    name: str
+    runner: str
+    options: PlatformOptions
+    file: Path | None = None
+    description: str | None = None
+    environment: tuple[EnvironmentVariable, ...] = ()
+    resources: Resources = Resources()
+    network: Network | None = None
+    user: str | None = None
+    arguments: tuple[str, ...] = ()
+    location: Location | None = field(default=None, compare=False, repr=False)
+
+
+SweepMethod = Literal["grid", "list", "random", "search"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRange:
+    """Bounds of a hyper-parameter to draw from, ``high`` included."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One run configuration, many values of its hyper-parameters (as texts, or a range to draw from).
+
+    ``parameters_file`` names the input whose file holds them; None means that they are bindings.
+    """
+
+    name: str
+    file: Path
+    run: str
+    method: SweepMethod
+    parameters: tuple[tuple[str, tuple[str, ...] | SweepRange], ...]
+    parameters_file: str | None = None
+    trials: int | None = None
+    seed: int | None = None
+    description: str | None = None

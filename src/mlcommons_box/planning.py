@@ -1,0 +1,282 @@
+"""Box, run configuration, platform and command-line bindings become a plan.
+
+A plan is everything about one run, resolved and immutable, before anything starts.  Making one starts no
+process and touches no file; only :func:`missing_inputs` looks at the file system, and changes nothing there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from mlcommons_box.errors import (
+    EX_CANNOT_CREATE,
+    EX_MISSING_INPUT,
+    EX_USAGE,
+    Location,
+    Problem,
+    ProblemsError,
+)
+from mlcommons_box.model import (
+    Binding,
+    Box,
+    EnvironmentVariable,
+    Network,
+    ParameterType,
+    Platform,
+    RunConfiguration,
+    Task,
+)
+
+_WORKSPACE = re.compile(r"\$WORKSPACE(?![A-Za-z0-9_])|\$\{WORKSPACE\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundParameter:
+    """A parameter and the absolute path on this host that it is bound to."""
+
+    name: str
+    type: ParameterType
+    direction: Literal["input", "output"]
+    path: Path
+    location: Location | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def directory(self) -> Path:
+        """The directory that holds the output: itself, or the parent of a file."""
+        return self.path if self.type == "directory" else self.path.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupPlan:
+    """What has to be ready before any task of the box can run on the platform."""
+
+    box: Box
+    platform: Platform
+    workspace: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan(SetupPlan):
+    """One run of one task.
+
+    ``parameters`` are in the order of the run configuration's bindings, inputs first.  ``timeout`` is in
+    seconds.  In ``environment`` a value of None is taken from the caller by name.
+    """
+
+    run: str
+    task: Task
+    parameters: tuple[BoundParameter, ...]
+    environment: tuple[EnvironmentVariable, ...] = ()
+    network: Network = "default"
+    timeout: float | None = None
+
+    @property
+    def inputs(self) -> tuple[BoundParameter, ...]:
+        """The parameters that the task reads."""
+        return tuple(parameter for parameter in self.parameters if parameter.direction == "input")
+
+    @property
+    def outputs(self) -> tuple[BoundParameter, ...]:
+        """The parameters that the task writes."""
+        return tuple(parameter for parameter in self.parameters if parameter.direction == "output")
+
+
+def plan_setup(box: Box, platform: Platform, workspace: Path | None = None) -> SetupPlan:
+    """The plan for ``configure``; ``workspace`` is the box's own unless given."""
+    return SetupPlan(box=box, platform=platform, workspace=_absolute_workspace(box, workspace))
+
+
+def plan_run(
+    box: Box,
+    run: RunConfiguration,
+    platform: Platform,
+    *,
+    workspace: Path | None = None,
+    rebind: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> RunPlan:
+    """The plan for one run.
+
+    ``rebind`` gives parameters of the run other paths than the run configuration does, by the same rules.
+    The shorter of ``timeout`` and the platform's own limit holds.  Raises :class:`ProblemsError` when a path
+    cannot be used as written.
+    """
+    workspace = _absolute_workspace(box, workspace)
+    task = next(task for task in box.tasks if task.name == run.task)
+    problems: list[Problem] = []
+    parameters = bind(box.root, task, _rebound(run, rebind or {}), workspace, problems)
+    if problems:
+        raise ProblemsError(problems)
+    limits = [limit for limit in (timeout, platform.resources.time) if limit is not None]
+    return RunPlan(
+        box=box,
+        platform=platform,
+        workspace=workspace,
+        run=run.name,
+        task=task,
+        parameters=parameters,
+        environment=_merged(task.environment, platform.environment),
+        network=platform.network if task.network == "default" and platform.network else task.network,
+        timeout=min(limits) if limits else None,
+    )
+
+
+def bind(
+    root: Path, task: Task, run: RunConfiguration, workspace: Path, problems: list[Problem]
+) -> tuple[BoundParameter, ...]:
+    """The parameters of a run with their absolute paths; what cannot be used is left out and reported."""
+    types = {parameter.name: parameter.type for parameter in (*task.inputs, *task.outputs)}
+    bound = []
+    sides: tuple[tuple[Literal["input", "output"], tuple[Binding, ...]], ...] = (
+        ("input", run.inputs),
+        ("output", run.outputs),
+    )
+    for direction, bindings in sides:
+        for binding in bindings:
+            base = root if binding.claim else workspace
+            path = resolve_path(binding.path, base, workspace, binding.location, problems)
+            if path:
+                bound.append(
+                    BoundParameter(
+                        name=binding.parameter,
+                        type=types[binding.parameter],
+                        direction=direction,
+                        path=path,
+                        location=binding.location,
+                    )
+                )
+    return tuple(bound)
+
+
+def resolve_path(
+    written: str, base: Path, workspace: Path, location: Location | None, problems: list[Problem]
+) -> Path | None:
+    """The absolute path that a binding means.
+
+    ``$WORKSPACE`` and ``${WORKSPACE}`` stand for the workspace at the beginning of a path; a relative path is
+    relative to ``base``; an absolute one stays.  Nothing else is special: ``$HOME``, spaces and quotes are
+    part of a name.
+    """
+    matched = _WORKSPACE.match(written)
+    rest = written[matched.end() :] if matched else written
+    reason = None
+    if "\0" in written or not written:
+        reason = "it is empty, or holds a NUL character", "write a path"
+    elif _WORKSPACE.search(rest) or (matched and rest and not rest.startswith("/")):
+        reason = "$WORKSPACE can only be the first directory of a path", "write $WORKSPACE/..."
+    elif written == "~" or written.startswith("~/"):
+        reason = "'~' is not expanded", "write the absolute path of your home directory"
+    if reason:
+        message = f"the path {written!r} cannot be used: {reason[0]}"
+        problems.append(Problem(code="bad-path", message=message, location=location, hint=reason[1]))
+        return None
+    path = workspace / rest.lstrip("/") if matched else base / written
+    return Path(os.path.normpath(path))
+
+
+def _rebound(run: RunConfiguration, rebind: Mapping[str, str]) -> RunConfiguration:
+    known = [binding.parameter for binding in (*run.inputs, *run.outputs)]
+    unknown = [name for name in rebind if name not in known]
+    if unknown:
+        names = ", ".join(known) or "none"
+        raise ProblemsError(
+            [
+                Problem(
+                    code="unknown-parameter",
+                    message=f"the run {run.name!r} has no parameter {name!r}",
+                    hint=f"its parameters: {names}",
+                    exit_status=EX_USAGE,
+                )
+                for name in unknown
+            ]
+        )
+
+    def rebound(bindings: tuple[Binding, ...]) -> tuple[Binding, ...]:
+        return tuple(
+            Binding(parameter=binding.parameter, path=rebind[binding.parameter])
+            if binding.parameter in rebind
+            else binding
+            for binding in bindings
+        )
+
+    return replace(run, inputs=rebound(run.inputs), outputs=rebound(run.outputs))
+
+
+def _merged(
+    first: tuple[EnvironmentVariable, ...], second: tuple[EnvironmentVariable, ...]
+) -> tuple[EnvironmentVariable, ...]:
+    """Both, where the second has the last word on a name."""
+    variables = {variable.name: variable for variable in first}
+    variables.update({variable.name: variable for variable in second})
+    return tuple(variables.values())
+
+
+def _absolute_workspace(box: Box, workspace: Path | None) -> Path:
+    return box.workspace if workspace is None else Path(os.path.abspath(workspace))
+
+
+def holds(outer: Path, inner: Path) -> bool:
+    """Whether one path is the other or lies below it, by their names alone."""
+    return inner.parts[: len(outer.parts)] == outer.parts
+
+
+def missing_inputs(parameters: tuple[BoundParameter, ...]) -> list[Problem]:
+    """A problem for every input that does not exist or is not of its declared type."""
+    problems = []
+    for parameter in parameters:
+        if parameter.direction != "input":
+            continue
+        wanted = os.path.isdir if parameter.type == "directory" else os.path.isfile
+        if wanted(parameter.path):
+            continue
+        if not os.path.lexists(parameter.path):
+            what = "does not exist"
+        elif not parameter.path.exists():
+            what = "is a link to something that does not exist"
+        else:
+            what = f"is not a {parameter.type}"
+        problems.append(
+            Problem(
+                code="missing-input",
+                message=f"the input {parameter.name!r} {what}: {str(parameter.path)!r}",
+                location=parameter.location,
+                hint=_elsewhere(parameter),
+                exit_status=EX_MISSING_INPUT,
+            )
+        )
+    return problems
+
+
+def _elsewhere(parameter: BoundParameter) -> str | None:
+    """Relative paths are relative to the workspace; a path that exists from here may be what was meant."""
+    if parameter.location is not None:
+        return None
+    here = Path.cwd() / parameter.path.name
+    return f"relative paths are relative to the workspace; did you mean {str(here)!r}?" if here.exists() else None
+
+
+def unusable_outputs(parameters: tuple[BoundParameter, ...]) -> list[Problem]:
+    """A problem for every output whose place is taken by something of the other type."""
+    problems = []
+    for parameter in parameters:
+        if parameter.direction != "output" or not os.path.lexists(parameter.path):
+            continue
+        is_directory = os.path.isdir(parameter.path)
+        if is_directory == (parameter.type == "directory"):
+            continue
+        found = "a directory" if is_directory else "not a directory"
+        problems.append(
+            Problem(
+                code="unusable-output",
+                message=f"the output {parameter.name!r} is a {parameter.type}, but there is {found} in its place: "
+                f"{str(parameter.path)!r}",
+                location=parameter.location,
+                exit_status=EX_CANNOT_CREATE,
+            )
+        )
+    return problems

@@ -1,0 +1,337 @@
+"""The one place that starts processes: argument lists, live output, time limits, signals.
+
+No shell is ever involved.  A command runs in a session of its own, so that it can be ended as a whole: its
+process group, its descendants, and whatever left both but still carries the run's mark in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NamedTuple
+
+from mlcommons_box.errors import Interrupted, UnavailableError
+
+RUN_MARK = "MLCOMMONS_BOX_RUN"
+"""Environment variable that marks every process of one run."""
+GRACE = 10.0
+"""Seconds between asking a process tree to end and killing it, as ``docker stop`` has it."""
+
+_CHUNK = 1 << 16
+_POLL = 0.05
+
+Stream = Literal["stdout", "stderr"]
+OnOutput = Callable[[Stream, bytes], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One process to start: arguments, working directory, environment.
+
+    ``environment`` is all that the process gets; a value of None is the caller's own variable of that name
+    (left out where the caller has none), so that a secret never appears in a command that is shown.
+    ``environment`` of None is the caller's whole environment.
+    """
+
+    argv: tuple[str, ...]
+    directory: Path | None = None
+    environment: tuple[tuple[str, str | None], ...] | None = None
+
+    def shell(self, caller: Mapping[str, str] = os.environ) -> str:
+        """The command as a line to paste into a shell."""
+        words = list(map(shlex.quote, self.argv))
+        if self.environment is not None:
+            variables = []
+            for name, value in self.environment:
+                if value is not None:
+                    variables.append(f"{name}={shlex.quote(value)}")
+                elif name in caller:
+                    variables.append(f'{name}="${name}"')
+            words = ["env", "-i", *variables, *words]
+        line = " ".join(words)
+        return line if self.directory is None else f"(cd {shlex.quote(str(self.directory))} && {line})"
+
+    def variables(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """The environment that the process gets."""
+        if self.environment is None:
+            return dict(caller)
+        pairs = ((name, caller.get(name) if value is None else value) for name, value in self.environment)
+        return {name: value for name, value in pairs if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """How a process ended.  ``exit_status`` is its own, or 128 plus the number of the signal that ended it."""
+
+    exit_status: int
+    timed_out: bool = False
+    interrupted_by: int | None = None
+    left_behind: int = 0
+    """How many processes it had left running, which were ended."""
+
+
+def stream(
+    command: Command,
+    *,
+    on_output: OnOutput,
+    on_start: Callable[[int], None] = lambda pid: None,
+    timeout: float | None = None,
+    grace: float = GRACE,
+    mark: str | None = None,
+) -> Completed:
+    """Run a command and hand over its output as it comes, until it and all that it started have ended.
+
+    ``timeout`` is in seconds.  SIGINT, SIGTERM and SIGHUP end the whole tree (a second one without grace)
+    and are reported in the result.  Raises :class:`UnavailableError` when the program cannot be started.
+    """
+    environment = command.variables()
+    if mark is not None:
+        environment[RUN_MARK] = mark
+    with _signals_noted() as signals:
+        child = _start(command, environment)
+        on_start(child.pid)
+        tree = _Tree(child.pid, mark)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        kill_at: float | None = None
+        timed_out = False
+        asked = 0
+        outputs = _Outputs(child, on_output)
+        try:
+            while outputs.wait() is None:
+                now = time.monotonic()
+                timed_out = timed_out or (deadline is not None and now >= deadline)
+                if kill_at is None and (timed_out or signals):
+                    tree.signal(signal.SIGTERM)
+                    kill_at = now + grace
+                    asked = len(signals)
+                elif kill_at is not None and (now >= kill_at or len(signals) > asked):
+                    tree.signal(signal.SIGKILL)
+            left = tree.end(0.0 if timed_out or signals else grace)
+            outputs.drain()
+        finally:
+            if child.poll() is None:
+                tree.signal(signal.SIGKILL)
+                child.wait()
+            outputs.close()
+    status = child.returncode
+    return Completed(
+        exit_status=status if status >= 0 else 128 - status,
+        timed_out=timed_out and not signals,
+        interrupted_by=signals[0] if signals else None,
+        left_behind=left,
+    )
+
+
+def capture(command: Command, *, timeout: float | None = None) -> tuple[Completed, bytes]:
+    """Run a command and return its standard output and standard error as one text.
+
+    Raises :class:`Interrupted` when a signal ended it.
+    """
+    chunks: list[bytes] = []
+    completed = stream(command, on_output=lambda _, chunk: chunks.append(chunk), timeout=timeout)
+    if completed.interrupted_by is not None:
+        raise Interrupted(completed.interrupted_by)
+    return completed, b"".join(chunks)
+
+
+def _start(command: Command, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            cwd=command.directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        program = command.argv[0]
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UnavailableError(f"cannot start {program!r}: {reason}") from error
+
+
+class _Outputs:
+    """The two pipes of a process, and the moment when it ends."""
+
+    def __init__(self, child: subprocess.Popen[bytes], on_output: OnOutput) -> None:
+        self.child = child
+        self.on_output = on_output
+        self.selector = selectors.DefaultSelector()
+        streams: tuple[tuple[Stream, object], ...] = (("stdout", child.stdout), ("stderr", child.stderr))
+        for name, pipe in streams:
+            os.set_blocking(pipe.fileno(), False)  # type: ignore[attr-defined]
+            self.selector.register(pipe, selectors.EVENT_READ, name)  # type: ignore[arg-type]
+        self.ended = self._end_descriptor()
+
+    def _end_descriptor(self) -> int | None:
+        """A descriptor that becomes readable when the process ends, where the system has such a thing."""
+        try:
+            descriptor = os.pidfd_open(self.child.pid)
+        except (AttributeError, OSError):
+            return None
+        self.selector.register(descriptor, selectors.EVENT_READ, None)
+        return descriptor
+
+    def wait(self) -> int | None:
+        """Hand over what there is, wait for a moment at most, and return the exit status once there is one."""
+        for key, _ in self.selector.select(_POLL):
+            if key.data is not None:
+                self.read(key)
+        return self.child.poll()
+
+    def read(self, key: selectors.SelectorKey) -> bool:
+        """Hand over one chunk; False when there is none now."""
+        try:
+            chunk = os.read(key.fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        if chunk:
+            self.on_output(key.data, chunk)
+        else:
+            self.selector.unregister(key.fileobj)
+        return bool(chunk)
+
+    def drain(self) -> None:
+        """Hand over what is left in the pipes; nobody writes to them any more."""
+        for key in list(self.selector.get_map().values()):
+            if key.data is not None:
+                while self.read(key):
+                    pass
+
+    def close(self) -> None:
+        self.selector.close()
+        for pipe in (self.child.stdout, self.child.stderr):
+            if pipe:
+                pipe.close()
+        if self.ended is not None:
+            os.close(self.ended)
+
+
+class _Tree:
+    """Every process that a command started: its group, its descendants, and all that carry its mark."""
+
+    def __init__(self, leader: int, mark: str | None) -> None:
+        self.leader = leader
+        self.mark = None if mark is None else f"{RUN_MARK}={mark}".encode()
+        own = _process(leader)
+        self.born = own.born if own else 0
+
+    def members(self) -> set[int]:
+        """The process ids that are alive; empty where the system has no ``/proc``."""
+        processes = {found.pid: found for found in _processes() if found.born >= self.born}
+        found = {pid for pid, process in processes.items() if process.group == self.leader}
+        if self.mark:
+            found |= {pid for pid in processes if _carries(pid, self.mark)}
+        children: dict[int, list[int]] = {}
+        for pid, process in processes.items():
+            children.setdefault(process.parent, []).append(pid)
+        waiting = [self.leader, *found]
+        while waiting:
+            for pid in children.get(waiting.pop(), ()):
+                if pid not in found:
+                    found.add(pid)
+                    waiting.append(pid)
+        return found - {os.getpid()}
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of them."""
+        members = self.members()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, number)
+        for pid in members - {self.leader}:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def end(self, grace: float) -> int:
+        """End those that outlived the leader; returns how many there were."""
+        members = self.members() - {self.leader}
+        if not members:
+            return 0
+        self.signal(signal.SIGTERM)
+        kill_at = time.monotonic() + min(grace, 2.0)
+        while self.members() - {self.leader}:
+            if time.monotonic() >= kill_at:
+                self.signal(signal.SIGKILL)
+            time.sleep(_POLL)
+        return len(members)
+
+
+class _Process(NamedTuple):
+    """A line of ``/proc/PID/stat`` (proc(5)); ``born`` is in clock ticks since the system's start."""
+
+    pid: int
+    parent: int
+    group: int
+    born: int
+
+
+def _process(pid: int) -> _Process | None:
+    """A process that is alive; None for one that has ended."""
+    try:
+        with Path("/proc", str(pid), "stat").open("rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return _Process(pid, int(fields[1]), int(fields[2]), int(fields[19]))
+
+
+def _processes() -> Iterator[_Process]:
+    """Every process of this user (of everyone, for root) that is alive."""
+    if not sys.platform.startswith("linux"):
+        return
+    user = os.getuid()
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            try:
+                if user and entry.stat().st_uid != user:
+                    continue
+            except OSError:
+                continue
+            found = _process(int(entry.name))
+            if found:
+                yield found
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    try:
+        with Path("/proc", str(pid), "environ").open("rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Note the signals that ask us to stop, in place of being stopped by them; main thread only."""
+    noted: list[int] = []
+    previous: dict[int, Callable[[int, FrameType | None], object] | int | signal.Handlers | None] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: the caller's program handles signals
+        pass
+    try:
+        yield noted
+    finally:
+        for restored, handler in previous.items():
+            signal.signal(restored, handler)

@@ -1,0 +1,1 @@
+"""Results as text and as JSON.  Results are data first; these modules only render them."""

@@ -1,0 +1,190 @@
+"""The local runner: no container engine, an environment made from ``build/requirements.txt``.
+
+It is **not a sandbox**: a task runs as the user, on the user's files, with the user's network.  What it shares
+with the container runners is the way a task is started and what it can see of the caller's environment, so
+that a box gives the same bytes here as there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mlcommons_box.errors import EX_CONFIGURATION, EX_TIMED_OUT, BoxError, ConfigurationError, Location, Problem
+from mlcommons_box.model import LocalOptions, Platform
+from mlcommons_box.planning import RunPlan, SetupPlan
+from mlcommons_box.process import Command, stream
+from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.python_environment import PythonEnvironment, python_environment
+
+_PASSED = (
+    "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_TRUSTED_HOST", "PIP_FIND_LINKS",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "LD_LIBRARY_PATH",
+)  # fmt: skip
+"""What a task sees of the caller's environment, next to PATH: who and where the caller is, the way to the
+network, and the devices.  All else comes from the box and the platform, as it does in a container."""
+
+
+class LocalRunner:
+    """Runs tasks as processes of this machine."""
+
+    def __init__(self, platform: Platform, environ: Mapping[str, str] = os.environ) -> None:
+        if not isinstance(platform.options, LocalOptions):
+            raise TypeError("the local runner takes a local platform")
+        self.platform = platform
+        self.options = platform.options
+        self.environ = environ
+
+    def check(self, plan: SetupPlan) -> list[Problem]:
+        resources = self.platform.resources
+        asked = {
+            "cpus": resources.cpus,
+            "memory": resources.memory,
+            "user": self.platform.user,
+            "arguments": self.platform.arguments,
+            "network: none": self.platform.network == "none",
+        }
+        where = Location(file=str(self.platform.file)) if self.platform.file else None
+        problems = [
+            Problem(
+                code="unsupported",
+                message=f"the local runner cannot give what {name!r} asks for",
+                location=where,
+                hint="remove it, or use a container platform",
+                exit_status=EX_CONFIGURATION,
+            )
+            for name, value in asked.items()
+            if value
+        ]
+        try:
+            self.environment(plan)
+            self.entrypoint(plan)
+        except BoxError as error:
+            problems.append(
+                Problem(
+                    code="cannot-run",
+                    message=error.message,
+                    location=where,
+                    hint=error.hint,
+                    exit_status=error.exit_status,
+                )
+            )
+        return problems
+
+    def notes(self, plan: SetupPlan) -> list[str]:
+        if isinstance(plan, RunPlan) and plan.task.network == "none":
+            return [f"the task {plan.task.name!r} needs no network, but the local runner cannot cut it off"]
+        return []
+
+    def commands(self, plan: SetupPlan) -> list[Command]:
+        environment = self.environment(plan)
+        preparation = [] if environment.is_ready() else environment.build_commands()
+        return [*preparation, self.task_command(plan)] if isinstance(plan, RunPlan) else preparation
+
+    def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+        self.environment(plan).ensure(observer)
+
+    def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+        completed = stream(
+            self.task_command(plan),
+            on_output=observer.output,
+            on_start=lambda pid: observer.started(str(pid)),
+            timeout=plan.timeout,
+            mark=os.urandom(8).hex(),
+        )
+        status = completed.exit_status
+        if completed.interrupted_by is not None:
+            return Outcome(status="cancelled", exit_status=128 + completed.interrupted_by, reason="interrupted")
+        if completed.timed_out:
+            reason = f"it ran longer than {plan.timeout:g} s"
+            return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=reason)
+        if completed.left_behind:
+            count = completed.left_behind
+            reason = (
+                f"it left {count} process{'es' * (count > 1)} running, which {'were' if count > 1 else 'was'} ended"
+            )
+        else:
+            reason = f"signal {status - 128} ended it" if status > 128 else None
+        return Outcome(status="failed" if status else "succeeded", exit_status=status, reason=reason)
+
+    def environment(self, plan: SetupPlan) -> PythonEnvironment:
+        """The Python environment that the box needs."""
+        build = plan.box.build
+        named = self.options.requirements
+        requirements = build / (named or "requirements.txt")
+        if not requirements.is_file():
+            if named:
+                raise ConfigurationError(f"there is no requirements file {str(requirements)!r}")
+            return python_environment(build, requirements=None, python=self.options.python, environ=self.environ)
+        return python_environment(
+            build, requirements=requirements, python=self.options.python, environ=self.environ
+        )
+
+    def task_command(self, plan: RunPlan) -> Command:
+        """The command that runs the task: ``ENTRYPOINT TASK --name=path ...``."""
+        arguments = tuple(f"--{parameter.name}={parameter.path}" for parameter in plan.parameters)
+        return Command(
+            argv=(*self.entrypoint(plan), plan.task.name, *arguments),
+            directory=plan.box.build,
+            environment=self.variables(plan),
+        )
+
+    def variables(self, plan: RunPlan) -> tuple[tuple[str, str | None], ...]:
+        """All that the task sees in its environment; None is the caller's own value."""
+        environment = self.environment(plan)
+        path = os.pathsep.join([str(environment.bin), self.environ.get("PATH", os.defpath)])
+        variables: dict[str, str | None] = dict.fromkeys(name for name in _PASSED if name in self.environ)
+        variables |= {
+            "PATH": path,
+            "VIRTUAL_ENV": str(environment.directory),
+            "PYTHONUNBUFFERED": "1",
+            # Compiled modules go beside the environment, so that a run leaves nothing in build/.
+            "PYTHONPYCACHEPREFIX": str(environment.directory / "pycache"),
+        }
+        gpus = self.platform.resources.gpus
+        if isinstance(gpus, int):
+            variables["CUDA_VISIBLE_DEVICES"] = self.first_devices(gpus)
+        variables |= {variable.name: variable.value for variable in plan.environment}
+        return tuple(variables.items())
+
+    def first_devices(self, count: int) -> str:
+        """The first GPUs of those that the caller may use."""
+        visible = self.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = visible.split(",") if visible is not None else [str(number) for number in range(count)]
+        return ",".join(devices[:count])
+
+    def entrypoint(self, plan: SetupPlan) -> tuple[str, ...]:
+        """The arguments that start the box's program, before the task's name.
+
+        Raises :class:`ConfigurationError` when the platform names none and convention finds none.
+        """
+        build, interpreter = plan.box.build, str(self.environment(plan).interpreter)
+        first, *rest = self.options.entrypoint or (self.conventional_program(plan),)
+        program = build / first
+        if not self.options.entrypoint or program.is_file():
+            prefix = (interpreter,) if program.suffix == ".py" else ()
+            return (*prefix, str(program), *rest)
+        if first in ("python", "python3"):
+            return (interpreter, *rest)
+        if "/" in first or first.endswith(".py") or not rest:
+            raise ConfigurationError(f"there is no program {str(program)!r}", hint="mend 'entrypoint'")
+        return (first, *rest)
+
+    @staticmethod
+    def conventional_program(plan: SetupPlan) -> str:
+        """``build/NAME.py`` by the box's name, else ``build/main.py``, else the only Python file there."""
+        build, name = plan.box.build, plan.box.name
+        for candidate in (f"{name}.py", f"{name.replace('-', '_')}.py", "main.py"):
+            if "/" not in candidate and (build / candidate).is_file():
+                return candidate
+        programs = sorted(path.name for path in build.glob("*.py"))
+        if len(programs) == 1:
+            return programs[0]
+        found = f"found {', '.join(programs)}" if programs else "there is no Python file"
+        raise ConfigurationError(
+            f"no program to run in {str(build)!r}: {found}",
+            hint=f"call it {name}.py or main.py, or name it as 'entrypoint' in platforms/local.yaml",
+        )

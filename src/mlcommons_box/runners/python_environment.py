@@ -1,0 +1,268 @@
+"""Python environments for the local runner: keyed by content, built once, shared between boxes.
+
+An environment lives in a directory named by the hash of all that decides its content.  It counts as finished
+only when its marker file is there, and that is written last; a build that was cut off is removed and begun
+again.  A lock file next to the directory lets one build run at a time; the system releases it with the
+process that holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
+from mlcommons_box.process import Command, stream
+
+CACHE_VARIABLE = "MLCOMMONS_BOX_CACHE"
+INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
+_LAYOUT = 1
+"""Part of every key: raised when environments are built differently."""
+_MARKER = "complete.json"
+_TAIL_LINES = 12
+
+
+class BuildObserver(Protocol):
+    """Who is told about a build; a part of :class:`~mlcommons_box.runners.interface.Observer`."""
+
+    def preparing(self, what: str) -> None:
+        """A step begins."""
+
+    def prepared(self) -> None:
+        """All steps have ended."""
+
+    def preparation_output(self, chunk: bytes) -> None:
+        """A step wrote something."""
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """Where this software keeps what it can make again: ``$MLCOMMONS_BOX_CACHE``, else the user's cache."""
+    if environ.get(CACHE_VARIABLE):
+        return Path(os.path.abspath(environ[CACHE_VARIABLE]))
+    base = environ.get("XDG_CACHE_HOME", "")
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return Path(base if base.startswith("/") else os.path.join(home, ".cache"), "mlcommons-box")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonEnvironment:
+    """An environment: where it is, and what it is made from.
+
+    ``requirements`` is None when only the standard library is needed.  ``installer`` is the path of ``uv``,
+    or None for ``venv`` and ``pip``.
+    """
+
+    directory: Path
+    build: Path
+    requirements: Path | None
+    python: str
+    installer: str | None
+
+    @property
+    def bin(self) -> Path:
+        """Where its programs are."""
+        return self.directory / "bin"
+
+    @property
+    def interpreter(self) -> Path:
+        """Its Python."""
+        return self.bin / "python"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked while somebody builds it."""
+        return self.directory.with_suffix(".lock")
+
+    def is_ready(self) -> bool:
+        """Whether it is finished, and its interpreter is still on this machine."""
+        return (self.directory / _MARKER).is_file() and self.interpreter.exists()
+
+    def build_commands(self) -> list[Command]:
+        """The commands that make it, in order."""
+        target, interpreter = str(self.directory), str(self.interpreter)
+        if self.installer:
+            create = (self.installer, "venv", "--quiet", "--python", self.python, target)
+            install = (self.installer, "pip", "install", "--python", interpreter, "-r")
+        else:
+            without_pip = () if self.requirements else ("--without-pip",)
+            create = (self.python, "-m", "venv", *without_pip, target)
+            install = (interpreter, "-m", "pip", "--disable-pip-version-check", "install", "-r")
+        commands = [Command(argv=create, directory=self.build if self.build.is_dir() else None)]
+        if self.requirements:
+            commands.append(Command(argv=(*install, str(self.requirements)), directory=self.build))
+        return commands
+
+    def ensure(self, observer: BuildObserver) -> None:
+        """Build it unless it is ready; raises :class:`PreparationError` with the end of what the tool said."""
+        if self.is_ready():
+            return
+        try:
+            with self._locked(observer):
+                if not self.is_ready():
+                    self._build(observer)
+        except OSError as error:
+            raise CannotCreateError(
+                f"cannot create the environment {str(self.directory)!r}: {error.strerror or error}",
+                hint=f"free some space, or set {CACHE_VARIABLE} to a directory that you can write to",
+            ) from error
+        finally:
+            observer.prepared()
+
+    @contextmanager
+    def _locked(self, observer: BuildObserver) -> Iterator[None]:
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock_file.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                observer.preparing("waiting: another run builds the same Python environment")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _build(self, observer: BuildObserver) -> None:
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+        tool = "uv" if self.installer else "venv and pip"
+        source = self.requirements.name if self.requirements else "the standard library only"
+        observer.preparing(f"building a Python environment with {tool} from {source}")
+        try:
+            for command in self.build_commands():
+                self._run(command, observer)
+            self._mark_complete()
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+
+    def _run(self, command: Command, observer: BuildObserver) -> None:
+        said = bytearray()
+
+        def keep(_: str, chunk: bytes) -> None:
+            said.extend(chunk)
+            observer.preparation_output(chunk)
+
+        completed = stream(command, on_output=keep)
+        if completed.interrupted_by is not None:
+            raise Interrupted(completed.interrupted_by)
+        if completed.exit_status != 0:
+            lines = said.decode("utf-8", "replace").strip().splitlines()
+            tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+            raise PreparationError(
+                f"cannot build the Python environment: {Path(command.argv[0]).name} ended with status "
+                f"{completed.exit_status}\n{tail}",
+                hint=self._remedy(said),
+            )
+
+    def _remedy(self, said: bytearray) -> str | None:
+        text = said.lower()
+        if b"certificate" in text:
+            return "for a network with its own certificate authority, set SSL_CERT_FILE (uv) or PIP_CERT (pip)"
+        if b"ensurepip" in text:
+            return "install uv ('pip install uv'), or your system's package for venv (Debian: python3-venv)"
+        if self.installer and (b"failed to fetch" in text or b"connect" in text):
+            return f"uv does not read pip's settings: set UV_DEFAULT_INDEX, or {INSTALLER_VARIABLE}=pip"
+        return None
+
+    def _mark_complete(self) -> None:
+        content = {
+            "python": self.python,
+            "requirements": self.requirements.read_text("utf-8", "replace") if self.requirements else None,
+        }
+        partial = self.directory / f"{_MARKER}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        partial.replace(self.directory / _MARKER)
+
+
+def python_environment(
+    build: Path, *, requirements: Path | None, python: str | None, environ: Mapping[str, str]
+) -> PythonEnvironment:
+    """The environment for a requirements file (None: the standard library only) and a Python.
+
+    ``python`` is a version or a path; None is the interpreter that runs this software.  Reads the
+    requirements; starts nothing and writes nothing.
+    """
+    installer = _uv(environ)
+    interpreter = _interpreter(python, environ) or (python if python and installer else None)
+    if interpreter is None:
+        raise PreparationError(
+            f"there is no Python {python!r} on this machine", hint="install it, or install uv, which can fetch it"
+        )
+    digest = hashlib.sha256()
+    for part in (str(_LAYOUT), *_identity(interpreter), *_content(requirements, build)):
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    wanted = requirements if requirements and _effective_lines(requirements) else None
+    directory = cache_directory(environ) / "environments" / digest.hexdigest()[:24]
+    return PythonEnvironment(
+        directory=directory, build=build, requirements=wanted, python=interpreter, installer=installer
+    )
+
+
+def _uv(environ: Mapping[str, str]) -> str | None:
+    if environ.get(INSTALLER_VARIABLE) == "pip":
+        return None
+    beside = Path(sys.executable).parent / "uv"
+    return shutil.which("uv", path=environ.get("PATH")) or (str(beside) if beside.is_file() else None)
+
+
+def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
+    if python is None:
+        return sys.executable
+    if "/" in python:
+        return python if Path(python).is_file() else None
+    name = f"python{python}" if python[:1].isdigit() else python
+    return shutil.which(name, path=environ.get("PATH"))
+
+
+def _identity(interpreter: str) -> tuple[str, ...]:
+    """What tells one Python from another without starting it."""
+    machine = os.uname()
+    if interpreter == sys.executable:
+        version = f"{sys.implementation.cache_tag} {sys.version_info} {os.path.realpath(sys.base_prefix)}"
+        return (version, machine.sysname, machine.machine)
+    return (os.path.realpath(interpreter), machine.sysname, machine.machine)
+
+
+def _content(requirements: Path | None, build: Path) -> Iterator[str]:
+    """The text of the requirements, of the files that they include, and of the code that they install."""
+    waiting = [requirements] if requirements else []
+    seen = set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        yield f"file {file.name}"
+        for line in _effective_lines(file):
+            yield line
+            option, _, value = line.replace("=", " ", 1).partition(" ")
+            if option in ("-r", "--requirement", "-c", "--constraint"):
+                waiting.append(file.parent / value.strip())
+            elif line.startswith(("-e", "--editable", ".", "/", "file:")) or "@ file:" in line:
+                yield from _tree(build)
+
+
+def _effective_lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PreparationError(f"cannot read the requirements {str(file)!r}: {error}") from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _tree(directory: Path) -> Iterator[str]:
+    """Names and contents below a directory."""
+    for parent, folders, names in os.walk(directory):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_file():
+                yield f"{path.relative_to(directory)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
