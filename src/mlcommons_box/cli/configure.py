@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prepare the platform."""
     terminal = Terminal(verbosity(arguments))
     box = load_box(box_path(arguments))
-    platform = select_platform(box, arguments.platform, terminal)
+    platform = select_platform(box, arguments.platform, arguments.runner)
     runner = runner_for(platform)
     plan = plan_setup(box, platform, arguments.workspace)
     if arguments.dry_run:

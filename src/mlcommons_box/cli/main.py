@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from mlcommons_box.cli.arguments import Parser
+    from mlcommons_box.errors import UsageError
 
 
 class CommandModule(Protocol):
@@ -34,6 +35,7 @@ COMMANDS = {
     "configure": "prepare what a box needs on a platform, before the first run",
     "init": "make a new box that runs at once",
     "clean": "remove what earlier runs left behind",
+    "schema": "show the JSON Schemas of definition files, for editors",
     "completion": "print the code that completes commands in bash, zsh or fish",
 }
 
@@ -54,15 +56,24 @@ examples:
 'mlbox COMMAND --help' tells more about a command."""
 
 
-def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
-    """Run the command line ``argv`` (default: the process's own) and return the exit status."""
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    commands: Sequence[str] = tuple(COMMANDS),
+    runner: str | None = None,
+) -> int:
+    """Run the command line ``argv`` (default: the process's own) and return the exit status.
+
+    ``commands`` are those on offer; with ``runner``, only platforms of that kind are accepted.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words == ["--version"]:
         from mlcommons_box import __version__
 
         sys.stdout.write(f"mlcommons-box {__version__}\n")
         return 0
-    return guarded(lambda: _dispatch(words, prog or _program_name()))
+    return guarded(lambda: _dispatch(words, prog or _program_name(), commands, runner))
 
 
 def _program_name() -> str:
@@ -70,9 +81,9 @@ def _program_name() -> str:
     return name if name in ("mlbox", "mlcommons_box") else "mlbox"
 
 
-def _dispatch(words: list[str], prog: str) -> int:
+def _dispatch(words: list[str], prog: str, commands: Sequence[str], runner: str | None) -> int:
     completing = "_ARGCOMPLETE" in os.environ
-    parser = build_parser(words, prog, complete=completing)
+    parser = build_parser(words, prog, commands, complete=completing)
     if completing:
         import argcomplete
 
@@ -80,31 +91,52 @@ def _dispatch(words: list[str], prog: str) -> int:
     if not words:
         parser.print_help()
         return 0
-    arguments = parser.parse_args(words)
-    return run_command(arguments)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in commands:
+        raise _unknown(f"command {command!r}", command, commands, prog)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise _unknown(f"argument {unknown[0]!r}", unknown[0].partition("=")[0], _options(arguments.command), prog)
+    arguments.runner = runner
+    return _command_module(arguments.command).execute(arguments)
 
 
-def build_parser(words: Sequence[str], prog: str, *, complete: bool = False) -> Parser:
+def _unknown(what: str, word: str, known: Sequence[str], prog: str) -> UsageError:
+    from mlcommons_box.definition.rules import did_you_mean, nearest
+    from mlcommons_box.errors import UsageError
+
+    hint = did_you_mean(nearest(word, known)) or f"'{prog} --help' shows what there is"
+    return UsageError(f"unknown {what}", hint=hint)
+
+
+def _options(command: str) -> list[str]:
+    """The options of a command."""
+    from mlcommons_box.cli.arguments import Parser
+
+    parser = Parser()
+    _command_module(command).add_arguments(parser)
+    return [option for action in parser._actions for option in action.option_strings]
+
+
+def build_parser(
+    words: Sequence[str], prog: str, commands: Sequence[str] = tuple(COMMANDS), *, complete: bool = False
+) -> Parser:
     """The parser with the arguments of the commands that ``words`` name; of all, when ``complete``."""
     from mlcommons_box.cli.arguments import Parser
 
     parser = Parser(prog=prog, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in commands:
         if complete or name in words:
             module = _command_module(name)
-            command = commands.add_parser(name, help=summary, description=module.__doc__, epilog=module.EXAMPLES)
+            command = parsers.add_parser(
+                name, help=COMMANDS[name], description=module.__doc__, epilog=module.EXAMPLES
+            )
             module.add_arguments(command)
         else:
-            commands.add_parser(name, help=summary)
+            parsers.add_parser(name, help=COMMANDS[name])
     return parser
-
-
-def run_command(arguments: argparse.Namespace) -> int:
-    """Run the command that parsed arguments name."""
-    status: int = _command_module(arguments.command).execute(arguments)
-    return status
 
 
 def _command_module(name: str) -> CommandModule:

@@ -74,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
     box = load_box(box_path(arguments))
     if arguments.all and arguments.task:
         raise UsageError("--all and --task exclude each other", hint="use one of them")
-    platform = select_platform(box, arguments.platform, terminal)
+    platform = select_platform(box, arguments.platform, arguments.runner)
     runs = select_runs(box, arguments.task, platform, every=arguments.all, terminal=terminal)
     runner = runner_for(platform)
     plans = _plans(arguments, box, runs, platform)

@@ -10,13 +10,18 @@ from mlcommons_box.errors import ConfigurationError, UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
 
 
-def select_platform(box: Box, given: str | None, terminal: Terminal) -> Platform:
-    """The platform that ``given`` names; without it, the best one available, which is said."""
-    if given is None:
-        platform = _platform(box, BUILT_IN_PLATFORMS[0])
-        terminal.detail(f"no platform is named: using {platform.name!r}")
-        return platform
-    return _platform(box, given)
+def select_platform(box: Box, given: str | None, runner: str | None = None) -> Platform:
+    """The platform that ``given`` names; without it, the best one available.
+
+    With ``runner``, the platform has to be of that kind, and without ``given`` it is the one of that name.
+    """
+    platform = _platform(box, given or runner or BUILT_IN_PLATFORMS[0])
+    if runner and platform.runner != runner:
+        raise ConfigurationError(
+            f"the platform {platform.name!r} is for the {platform.runner} runner, not for {runner}",
+            hint=f"name a {runner} platform, or use 'mlbox'",
+        )
+    return platform
 
 
 def _platform(box: Box, given: str) -> Platform:
@@ -46,13 +51,9 @@ def select_runs(
     if not files:
         raise UsageError(f"the box has no run configurations (no files in {RUN_DIRECTORY}/)")
     if len(files) > 1 and not every:
-        names = [name_below(file, box.root / RUN_DIRECTORY) for file in files]
-        raise UsageError(
-            "the box has several run configurations",
-            hint="choose one:\n"
-            + "\n".join(f"    --task={name}" for name in names)
-            + "\n    --all (in data order)",
-        )
+        choices = [f"--task={name_below(file, box.root / RUN_DIRECTORY)}" for file in files]
+        listing = "\n".join(f"    {choice}" for choice in [*choices, "--all (in the order of the data)"])
+        raise UsageError("the box has several run configurations", hint=f"choose one:\n{listing}")
     order = [task.name for task in box.tasks]
     runs = [load_run_configuration(file, box) for file in files]
     for run in runs:

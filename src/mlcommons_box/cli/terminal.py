@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Literal
 
 from mlcommons_box.errors import BoxError, Problem, ProblemsError
@@ -37,8 +38,9 @@ class Terminal:
     def problems(self, problems: Sequence[Problem]) -> None:
         """All problems, and how many there are."""
         for problem in problems:
-            self.write(problem_text(problem, colour=self.colour) + "\n")
-        self.write(f"{self.styled(summary(problems), '1')}")
+            self.problem(problem)
+            self.write("")
+        self.write(self.styled(summary(problems), "1"))
 
     def failure(self, error: BoxError) -> None:
         """An error that ends the command."""
@@ -75,7 +77,5 @@ class Terminal:
 
     def write(self, text: str) -> None:
         """One message; a terminal that has gone away is no reason to fail."""
-        try:
+        with suppress(OSError):
             print(text, file=self.stream, flush=True)  # the one place that prints to people
-        except OSError:
-            pass

@@ -7,6 +7,7 @@ one: implement :class:`Runner`, and name the class in an entry point of the grou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from mlcommons_box.errors import Problem
@@ -70,6 +71,9 @@ class Runner(Protocol):
         Safe to interrupt; two at once on one machine do the work once.  Raises
         :class:`~mlcommons_box.errors.PreparationError`.
         """
+
+    def built(self, plan: SetupPlan) -> list[Path]:
+        """What preparations left on this machine's disk and can make again; empty when nothing is there."""
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         """Run the task to its end.  On an interrupt everything that was started is stopped first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlcommons_box.errors import EX_CONFIGURATION, EX_TIMED_OUT, BoxError, ConfigurationError, Location, Problem
 from mlcommons_box.model import LocalOptions, Platform
@@ -87,6 +88,10 @@ class LocalRunner:
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
         self.environment(plan).ensure(observer)
 
+    def built(self, plan: SetupPlan) -> list[Path]:
+        directory = self.environment(plan).directory
+        return [directory] if directory.exists() else []
+
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         completed = stream(
             self.task_command(plan),
@@ -101,13 +106,11 @@ class LocalRunner:
         if completed.timed_out:
             reason = f"it ran longer than {plan.timeout:g} s"
             return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=reason)
+        reason = f"signal {status - 128} ended it" if status > 128 else None
         if completed.left_behind:
             count = completed.left_behind
-            reason = (
-                f"it left {count} process{'es' * (count > 1)} running, which {'were' if count > 1 else 'was'} ended"
-            )
-        else:
-            reason = f"signal {status - 128} ended it" if status > 128 else None
+            left = "a process" if count == 1 else f"{count} processes"
+            reason = f"it left {left} running, which we ended"
         return Outcome(status="failed" if status else "succeeded", exit_status=status, reason=reason)
 
     def environment(self, plan: SetupPlan) -> PythonEnvironment:
@@ -136,7 +139,7 @@ class LocalRunner:
         """All that the task sees in its environment; None is the caller's own value."""
         environment = self.environment(plan)
         path = os.pathsep.join([str(environment.bin), self.environ.get("PATH", os.defpath)])
-        variables: dict[str, str | None] = dict.fromkeys(name for name in _PASSED if name in self.environ)
+        variables: dict[str, str | None] = {name: None for name in _PASSED if name in self.environ}
         variables |= {
             "PATH": path,
             "VIRTUAL_ENV": str(environment.directory),

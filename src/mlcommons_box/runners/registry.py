@@ -10,6 +10,11 @@ BUILT_IN = {"local": "mlcommons_box.runners.local:LocalRunner"}
 """Runner name -> where its class is, as an entry point of the group ``mlcommons_box.runners`` would say it."""
 
 
+def has_runner(platform: Platform) -> bool:
+    """Whether there is a runner for a platform."""
+    return platform.runner in BUILT_IN
+
+
 def runner_for(platform: Platform) -> Runner:
     """The runner for a platform; raises :class:`UnavailableError` when there is none of that kind."""
     place = BUILT_IN.get(platform.runner)

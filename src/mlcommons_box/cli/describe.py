@@ -1,0 +1,141 @@
+"""Show what a box can do: tasks with their parameters, run configurations, platforms.
+
+Nothing is executed or written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from mlcommons_box.checking import Report, check_box
+from mlcommons_box.cli.arguments import add_box, box_path
+from mlcommons_box.cli.terminal import uses_colour
+from mlcommons_box.errors import DefinitionError
+from mlcommons_box.model import Box, RunConfiguration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLES = """\
+examples:
+  mlbox describe                      the box in the current directory
+  mlbox describe boxes/mnist
+  mlbox describe --json | jq -r '.tasks[].name'"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_box(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Describe the box; raises :class:`DefinitionError` when a file of it is wrong."""
+    report = check_box(box_path(arguments), inputs=False)
+    if report.box is None or report.problems:
+        raise DefinitionError(report.problems)
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(report.box, report), indent=2) + "\n")
+    else:
+        _print_tables(report.box, report)
+    return 0
+
+
+def as_json(box: Box, report: Report) -> dict[str, object]:
+    """The description as data."""
+    return {
+        "name": box.name,
+        "version": box.version,
+        "author": box.author,
+        "description": box.description,
+        "root": str(box.root),
+        "workspace": str(box.workspace),
+        "tasks": [
+            {
+                "name": task.name,
+                "description": task.description,
+                "network": task.network,
+                "inputs": [
+                    {"name": parameter.name, "type": parameter.type, "description": parameter.description}
+                    for parameter in task.inputs
+                ],
+                "outputs": [
+                    {"name": parameter.name, "type": parameter.type, "description": parameter.description}
+                    for parameter in task.outputs
+                ],
+            }
+            for task in box.tasks
+        ],
+        "runs": [
+            {
+                "name": run.name,
+                "task": run.task,
+                "description": run.description,
+                "inputs": {binding.parameter: binding.path for binding in run.inputs},
+                "outputs": {binding.parameter: binding.path for binding in run.outputs},
+            }
+            for run in report.runs
+        ],
+        "platforms": [
+            {"name": platform.name, "runner": platform.runner, "description": platform.description}
+            for platform in report.platforms
+        ],
+    }
+
+
+def _print_tables(box: Box, report: Report) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    # Piped, a table must not be cut to the width of a terminal that nobody looks at.
+    console = Console(no_color=not uses_colour(sys.stdout), highlight=False, width=None if terminal else 200)
+    console.print(Text.assemble((box.name, "bold"), f" {box.version}", (f"  by {box.author}", "dim")))
+    if box.description:
+        console.print(Text(box.description))
+    console.print(_task_table(box))
+    console.print(_run_table(report.runs))
+    if report.platforms:
+        table = _table("Platforms", "platform", "runner", "what for")
+        for platform in report.platforms:
+            table.add_row(Text(platform.name), platform.runner, Text(platform.description or ""))
+        console.print(table)
+
+
+def _task_table(box: Box) -> Table:
+    from rich.text import Text
+
+    table = _table("Tasks", "task", "", "parameter", "type", "what it is")
+    for task in box.tasks:
+        rows = [("in", each) for each in task.inputs] + [("out", each) for each in task.outputs]
+        if task.description or not rows:
+            table.add_row(Text(task.name, "bold"), "", "", "", Text(task.description or ""))
+        for number, (direction, parameter) in enumerate(rows):
+            name = task.name if number == 0 and not task.description else ""
+            what = Text(parameter.description or "")
+            table.add_row(Text(name, "bold"), direction, Text(parameter.name), parameter.type, what)
+    return table
+
+
+def _run_table(runs: tuple[RunConfiguration, ...]) -> Table:
+    from rich.text import Text
+
+    table = _table("Run configurations", "run", "task", "", "parameter", "path")
+    for run in runs:
+        rows = [("in", each) for each in run.inputs] + [("out", each) for each in run.outputs]
+        for number, (direction, binding) in enumerate(rows):
+            name, task = (run.name, run.task) if number == 0 else ("", "")
+            table.add_row(Text(name, "bold"), Text(task), direction, Text(binding.parameter), Text(binding.path))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box as frames
+    from rich.table import Table
+
+    table = Table(title=title, box=frames.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
