@@ -101,6 +101,7 @@ class LocalRunner:
             mark=os.urandom(8).hex(),
         )
         status = completed.exit_status
+        reason: str | None
         if completed.interrupted_by is not None:
             return Outcome(status="cancelled", exit_status=128 + completed.interrupted_by, reason="interrupted")
         if completed.timed_out:

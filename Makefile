@@ -1,0 +1,54 @@
+# The commands that a developer or a newcomer types.  Everything happens in .venv; nothing is installed elsewhere.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test lint format schemas lock dist benchmarks clean help
+
+help:  ## show this help
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
+
+demo: .venv/demo  ## run the MNIST box end to end; no container engine needed
+	$(BIN)/mlbox run examples/mnist --all --platform=local
+
+test: .venv/dev  ## run every test, linters and type checks included
+	$(BIN)/python -m pytest
+
+lint: .venv/dev  ## run the linters and the type checks alone
+	$(BIN)/python -m pytest -q tests/integration/test_house_rules.py
+
+format: .venv/dev  ## bring the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+schemas: .venv/dev  ## make the published JSON Schemas from the rules
+	$(BIN)/python -m mlcommons_box.definition.json_schema
+
+lock: .venv/dev  ## resolve the development dependencies again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+	    --no-header --no-emit-index-url --group dev --extra uv pyproject.toml --output-file requirements-dev.lock
+
+dist: .venv/dev  ## build the three distributions into dist/
+	for project in . packages/mlcommons-box-docker packages/mlcommons-box-singularity; do \
+	    $(BIN)/python -m build --no-isolation --wheel --outdir dist $$project || exit 1; \
+	done
+
+benchmarks: .venv/dev  ## measure start-up and the cost of a run against the bare commands
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what these commands made
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed")'
+	$(PYTHON) -m venv .venv
+
+.venv/demo: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[uv]'
+	touch $@
+
+.venv/dev: pyproject.toml requirements-dev.lock | .venv/bin/python
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@ .venv/demo
