@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint format schemas lock dist benchmarks clean help
+.PHONY: demo test test-pythons lint format schemas lock dist benchmarks clean help
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -14,6 +14,17 @@ demo: .venv/demo  ## run the MNIST box end to end; no container engine needed
 
 test: .venv/dev  ## run every test, linters and type checks included
 	$(BIN)/python -m pytest
+
+# The quick tests; what they need beyond the software itself is small enough to install for each Python.
+QUICK := tests/unit tests/golden tests/contract
+OTHER_PYTHONS := 3.10 3.11 3.12 3.13
+
+test-pythons: .venv/dev  ## run the quick tests on every Python that is supported
+	for version in $(OTHER_PYTHONS); do \
+	    echo "Python $$version" && \
+	    $(BIN)/uv run --quiet --isolated --no-project --python $$version --with-requirements requirements-dev.lock \
+	        --with . python -m pytest -q -p no:cacheprovider -n 2 $(QUICK) || exit 1; \
+	done
 
 lint: .venv/dev  ## run the linters and the type checks alone
 	$(BIN)/python -m pytest -q tests/integration/test_house_rules.py

@@ -48,11 +48,11 @@ def check_box(path: Path | str, *, workspace: Path | None = None, inputs: bool =
     draft = read_box(root, problems)
     runs = []
     for file in yaml_files(root / RUN_DIRECTORY):
-        run = read_run_configuration(file, root, draft.tasks, problems) if draft.tasks else None
+        run = read_run_configuration(file, root, draft.tasks, problems)
         if run:
             runs.append(run)
     found = list(problems)
-    found += _path_problems(root, draft.tasks, runs, workspace, inputs=inputs)
+    found += _path_problems(root, draft.tasks or {}, runs, workspace, inputs=inputs)
     problems.clear()
     platforms = []
     for file in yaml_files(root / PLATFORM_DIRECTORY):

@@ -26,7 +26,11 @@ EX_TEMPORARY = 75
 EX_CONFIGURATION = 78
 """Files are well formed, but ask for what cannot be done."""
 EX_TIMED_OUT = 124
+"""A task ran out of time."""
 EX_INTERRUPTED = 130
+"""The user interrupted us (128 plus the number of SIGINT)."""
+EX_CLOSED_OUTPUT = 141
+"""Whoever read our output has left (128 plus the number of SIGPIPE)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from mlcommons_box.runners.registry import runner_for
 
 EXAMPLES = """\
 examples:
-  mlbox configure                     the box in the current directory, on the best platform available
+  mlbox configure                     the box in the current directory, on the best platform
   mlbox configure boxes/mnist --platform=docker
   mlbox configure --dry-run           print the commands and run nothing"""
 

@@ -5,7 +5,6 @@ Nothing is executed or written."""
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if report.box is None or report.problems:
         raise DefinitionError(report.problems)
     if arguments.json:
+        import json
+
         sys.stdout.write(json.dumps(as_json(report.box, report), indent=2) + "\n")
     else:
         _print_tables(report.box, report)

@@ -5,22 +5,36 @@ Each is ``mlbox configure`` and ``mlbox run`` for one kind of platform, with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from mlcommons_box.cli.main import main
 
-_COMMANDS = ("configure", "run")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlcommons_box.cli.parsing import Program
 
 
 def docker(argv: Sequence[str] | None = None) -> int:
     """``mlcommons_box_docker``."""
-    return _main("mlcommons_box_docker", "docker", argv)
+    return main(argv, program=lambda: _program("docker"))
 
 
 def singularity(argv: Sequence[str] | None = None) -> int:
     """``mlcommons_box_singularity``."""
-    return _main("mlcommons_box_singularity", "singularity", argv)
+    return main(argv, program=lambda: _program("singularity"))
 
 
-def _main(prog: str, runner: str, argv: Sequence[str] | None) -> int:
-    from mlcommons_box.cli.main import main
+def _program(runner: str) -> Program:
+    from mlcommons_box.cli.parsing import Program
 
-    return main(argv, prog=prog, commands=_COMMANDS, runner=runner)
+    name = f"mlcommons_box_{runner}"
+    return Program(
+        name=name,
+        description=f"Prepare and run boxes on {runner.title()} platforms; the same as 'mlbox' for those.",
+        examples=f"""\
+examples:
+  {name} configure --mlbox=. --platform=platforms/{runner}.yaml
+  {name} run --mlbox=. --platform=platforms/{runner}.yaml --task=run/train.yaml""",
+        commands=("configure", "run"),
+        runner=runner,
+    )

@@ -7,7 +7,6 @@ right, 65 when a file is wrong, and 66 when only inputs are missing."""
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from mlcommons_box.checking import Report, check_box
@@ -36,6 +35,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check the box; the result goes to standard output."""
     report = check_box(box_path(arguments), workspace=arguments.workspace, inputs=not arguments.no_inputs)
     if arguments.json:
+        import json
+
         sys.stdout.write(json.dumps(_as_json(report), indent=2) + "\n")
     elif report.problems:
         colour = uses_colour(sys.stdout)

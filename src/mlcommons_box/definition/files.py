@@ -24,10 +24,10 @@ def box_root(path: Path | str) -> Path:
     Raises :class:`UsageError` when there is none.
     """
     given = Path(os.path.abspath(path))
-    root = given.parent if given.name == BOX_FILE and not given.is_dir() else given
+    root = given.parent if given.name == BOX_FILE and not os.path.isdir(given) else given
     if os.path.lexists(root / BOX_FILE):
         return root
-    if not root.exists():
+    if not os.path.exists(root):
         raise UsageError(f"there is no directory {str(path)!r}")
     raise UsageError(
         f"there is no box in {str(root)!r}: it has no {BOX_FILE}",
@@ -62,7 +62,7 @@ def find_file(root: Path, directory: str, given: str, what: str) -> Path:
     folder = root / directory
     candidates = [root / given, Path(given), *(folder / f"{given}{suffix}" for suffix in ("", *_SUFFIXES))]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return Path(os.path.abspath(candidate))
     files = yaml_files(folder)
     names = {name_below(file, folder): file for file in files}

@@ -67,23 +67,7 @@ def _record(described: FileSchema, version: Version) -> JsonSchema:
     if not isinstance(properties, dict):
         raise TypeError("the rules of a file are a record")
     record["properties"] = {**header, **properties}
-    if described.type == "mlcommons_box_platform":
-        record |= _docker_or_singularity()
     return record
-
-
-def _docker_or_singularity() -> JsonSchema:
-    """What ``platform: {name: ...}`` says about ``container``."""
-
-    def container(properties: JsonSchema) -> JsonSchema:
-        return {"properties": {"container": {"properties": properties}}}
-
-    named_docker: JsonSchema = {"properties": {"platform": {"properties": {"name": {"const": "docker"}}}}}
-    return {
-        "if": named_docker,
-        "then": container({"image": schema.DOCKER_IMAGE.json_schema(schema.V1_0)}),
-        "else": container({"runtime": False}),
-    }
 
 
 def text_of(content: JsonSchema) -> str:

@@ -15,9 +15,9 @@ from typing import TypeVar, cast
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import BOX_FILE, box_root, environment_of, read_fields, yaml_files
 from mlcommons_box.definition.platforms import read_platform
-from mlcommons_box.definition.rules import Fields, Located, did_you_mean, nearest
+from mlcommons_box.definition.rules import Context, Fields, Invalid, Located, did_you_mean, nearest
 from mlcommons_box.definition.run_configurations import read_run_configuration
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.source import MappingNode, Problems, quoted, read_source
 from mlcommons_box.errors import DefinitionError, Location
 from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Task
 
@@ -28,12 +28,13 @@ T = TypeVar("T")
 class BoxDraft:
     """What could be read of a box: ``box`` is None when anything in it is wrong.
 
-    ``tasks`` has every task that ``mlbox.yaml`` names; its value is None when its own file is wrong.
+    ``tasks`` has every task that ``mlbox.yaml`` names, and is None when that cannot be told; a task is None when
+    its own file is wrong or missing.
     """
 
     root: Path
     box: Box | None
-    tasks: dict[str, Task | None]
+    tasks: dict[str, Task | None] | None
 
 
 def load_box(path: Path | str = ".") -> Box:
@@ -66,22 +67,23 @@ def _require(read: Callable[[Problems], T | None]) -> T:
 
 def read_box(root: Path, problems: Problems) -> BoxDraft:
     """Read ``mlbox.yaml`` and every task file that it names."""
-    fields = read_fields(root / BOX_FILE, ("mlbox_root",), problems)
-    if fields is None:
-        return BoxDraft(root=root, box=None, tasks={})
     before = len(problems)
+    fields = read_fields(root / BOX_FILE, ("mlbox_root",), problems)
+    named = _named_tasks(root / BOX_FILE) if fields is None else fields[schema.Root.TASKS]
+    if named is None:
+        return BoxDraft(root=root, box=None, tasks=None)
     tasks: dict[str, Task | None] = {}
-    for item in fields[schema.Root.TASKS]:
-        file = _inside(root, item, problems)
-        if file is None:
-            continue
-        name = file.stem
+    for item in named:
+        name = Path(item.value).stem
         if name in tasks:
-            problems.report("duplicate-task", f"the task {name!r} is there twice", item.location)
+            problems.report("duplicate-task", f"the task {quoted(name)} is there twice", item.location)
         elif name.startswith("-"):
-            problems.report("bad-value", f"a task's name cannot begin with '-': {name!r}", item.location)
+            problems.report("bad-value", f"a task's name cannot begin with '-': {quoted(name)}", item.location)
         else:
-            tasks[name] = read_task(file, problems)
+            file = _inside(root, item, problems)
+            tasks[name] = read_task(file, problems) if file else None
+    if fields is None or len(problems) > before:
+        return BoxDraft(root=root, box=None, tasks=tasks)
     box = Box(
         root=root,
         name=fields[schema.Root.NAME],
@@ -91,20 +93,35 @@ def read_box(root: Path, problems: Problems) -> BoxDraft:
         tasks=tuple(task for task in tasks.values() if task),
         description=fields.get(schema.DESCRIPTION),
     )
-    return BoxDraft(root=root, box=box if len(problems) == before else None, tasks=tasks)
+    return BoxDraft(root=root, box=box, tasks=tasks)
+
+
+def _named_tasks(file: Path) -> tuple[Located[str], ...] | None:
+    """What a wrong ``mlbox.yaml`` still says about its tasks, so that their mistakes are shown with its own."""
+    unheard = Problems()
+    node = read_source(file, unheard)
+    entries = node.entries if isinstance(node, MappingNode) else ()
+    tasks = next((value for key, value in entries if key.value == schema.Root.TASKS.name), None)
+    if tasks is None:
+        return None
+    try:
+        return schema.Root.TASKS.rule.check(tasks, Context(problems=unheard, version=schema.V1_0))
+    except Invalid:
+        return None
 
 
 def _inside(root: Path, item: Located[str], problems: Problems) -> Path | None:
     """The file that ``mlbox.yaml`` names, which has to exist inside the box."""
     relative = os.path.normpath(item.value)
     if os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir:
-        problems.report("outside-box", f"{item.value!r} is not inside the box", item.location)
+        problems.report("outside-box", f"{quoted(item.value)} is not inside the box", item.location)
         return None
     file = root / relative
     if not os.path.lexists(file):
-        known = [str(path.relative_to(root)) for path in yaml_files(file.parent)]
-        hint = did_you_mean(nearest(relative, known))
-        problems.report("missing-file", f"there is no file {item.value!r}", item.location, hint=hint)
+        known = {path.stem: str(path.relative_to(root)) for path in yaml_files(file.parent)}
+        near = nearest(file.stem, known)
+        hint = did_you_mean(known[near]) if near else None
+        problems.report("missing-file", f"there is no file {quoted(item.value)}", item.location, hint=hint)
         return None
     return file
 
@@ -134,10 +151,11 @@ def _parameters(items: tuple[Fields, ...], seen: dict[str, Location], problems: 
     parameters = []
     for item in items:
         name = item[schema.Task.PARAMETER_NAME]
-        first = seen.setdefault(name.value, name.location)
-        if first is not name.location:
-            message = f"the parameter {name.value!r} is there twice; the first is in line {first.line}"
+        if name.value in seen:
+            first = seen[name.value].line
+            message = f"the parameter {quoted(name.value)} is there twice; the first is in line {first}"
             problems.report("duplicate-parameter", message, name.location)
+        seen.setdefault(name.value, name.location)
         kind = cast("ParameterType", item[schema.Task.PARAMETER_TYPE])
         parameters.append(
             Parameter(name=name.value, type=kind, description=item.get(schema.DESCRIPTION), location=name.location)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import cast
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import PLATFORM_DIRECTORY, environment_of, name_below, read_kind
 from mlcommons_box.definition.rules import Fields
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.source import Problems, quoted
 from mlcommons_box.errors import Location
 from mlcommons_box.model import (
     DockerOptions,
@@ -60,8 +61,9 @@ def check_referenced_platform(platform: Platform, root: Path, problems: Problems
     if not isinstance(platform.options, SshOptions | SlurmOptions):
         return
     target = platform.options.platform
-    if not (root / PLATFORM_DIRECTORY / target).is_file() and target not in BUILT_IN_PLATFORMS:
-        message = f"{platform.name!r} hands over to the platform {target!r}, which is not in {PLATFORM_DIRECTORY}/"
+    if not os.path.isfile(root / PLATFORM_DIRECTORY / target) and target not in BUILT_IN_PLATFORMS:
+        name = quoted(target)
+        message = f"{platform.name!r} hands over to the platform {name}, which is not in {PLATFORM_DIRECTORY}/"
         problems.report("missing-file", message, platform.location)
 
 
@@ -90,14 +92,7 @@ def _generic(fields: Fields, problems: Problems) -> PlatformOptions:
     image = container[schema.Generic.IMAGE]
     runtime = container.get(schema.Generic.RUNTIME)
     if platform[schema.Generic.NAME] == "singularity":
-        if runtime:
-            place = container.locations[schema.Generic.RUNTIME.name]
-            problems.report("unknown-key", "a Singularity platform has no 'runtime'", place, hint="remove it")
         return SingularityOptions(image=image.value, engine_version=version)
-    rule = schema.DOCKER_IMAGE
-    if not re.fullmatch(rule.pattern, image.value):
-        message = f"expected {rule.expected}, found {image.value!r}"
-        problems.report("bad-value", message, image.location, hint=rule.hint)
     return DockerOptions(image=image.value, executable=runtime or "docker", engine_version=version)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from mlcommons_box.definition.source import (
@@ -18,7 +19,9 @@ from mlcommons_box.definition.source import (
     ScalarNode,
     SequenceNode,
     kind_of,
+    quoted,
     resolve,
+    shortened,
 )
 from mlcommons_box.errors import Location
 
@@ -81,10 +84,11 @@ class Text(Rule[str]):
         if not isinstance(value, str):
             hint = self.hint
             if isinstance(node, ScalarNode) and value is not None:
-                hint = f'to mean the text, put it in quotes: "{node.value}"' if self.hint is None else self.hint
+                text = shortened(node.value)
+                hint = f'to mean the text, put it in quotes: "{text}"' if self.hint is None else self.hint
             raise context.wrong_type(self.expected, node, hint)
         if not re.fullmatch(self.pattern, value):
-            found = repr(value) if value else "an empty text"
+            found = quoted(value) if value else "an empty text"
             raise context.reject("bad-value", f"expected {self.expected}, found {found}", node.location, self.hint)
         return value
 
@@ -104,7 +108,7 @@ class Choice(Rule[str]):
             return str(value)
         code = "bad-value" if isinstance(value, str) else "wrong-type"
         hint = did_you_mean(nearest(value, self.words)) if isinstance(value, str) else None
-        found = repr(value) if isinstance(value, str) else kind_of(node)
+        found = quoted(value) if isinstance(value, str) else kind_of(node)
         raise context.reject(code, f"expected {listed(self.words, 'or')}, found {found}", node.location, hint)
 
     def json_schema(self, version: Version) -> JsonSchema:
@@ -112,22 +116,33 @@ class Choice(Rule[str]):
 
 
 class Whole(Rule[int]):
-    """A whole number, at least ``minimum``."""
+    """A whole number, at least ``minimum`` and at most ``maximum``, if given."""
 
-    def __init__(self, minimum: int) -> None:
+    def __init__(self, minimum: int, maximum: int | None = None) -> None:
         self.minimum = minimum
+        self.maximum = maximum
 
     def check(self, node: Node, context: Context) -> int:
-        value = resolve(node) if isinstance(node, ScalarNode) else None
-        expected = f"a whole number, {self.minimum} or more"
-        if isinstance(value, bool) or not isinstance(value, int):
+        value = _whole_number(node)
+        limits = f"{self.minimum} or more" if self.maximum is None else f"{self.minimum} to {self.maximum}"
+        expected = f"a whole number, {limits}"
+        if value is None:
             raise context.wrong_type(expected, node)
-        if value < self.minimum:
+        if value < self.minimum or (self.maximum is not None and value > self.maximum):
             raise context.reject("bad-value", f"expected {expected}, found {value}", node.location)
         return value
 
     def json_schema(self, version: Version) -> JsonSchema:
-        return {"type": "integer", "minimum": self.minimum}
+        maximum: JsonSchema = {} if self.maximum is None else {"maximum": self.maximum}
+        return {"type": "integer", "minimum": self.minimum, **maximum}
+
+
+def _whole_number(node: Node) -> int | None:
+    """The value of a node that is one; ``1.0`` is, as JSON Schema has it."""
+    value = resolve(node) if isinstance(node, ScalarNode) else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 class Positive(Rule[float]):
@@ -138,7 +153,7 @@ class Positive(Rule[float]):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise context.wrong_type("a number above 0", node)
         if not 0 < value < _INFINITY:
-            raise context.reject("bad-value", f"expected a number above 0, found {value}", node.location)
+            raise context.reject("bad-value", f"expected a number above 0, found {kind_of(node)}", node.location)
         return value
 
     def json_schema(self, version: Version) -> JsonSchema:
@@ -150,8 +165,10 @@ class Number(Rule[float]):
 
     def check(self, node: Node, context: Context) -> float:
         value = resolve(node) if isinstance(node, ScalarNode) else None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value in (_INFINITY, -_INFINITY):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise context.wrong_type("a number", node)
+        if not -_INFINITY < value < _INFINITY:
+            raise context.reject("bad-value", f"expected a finite number, found {kind_of(node)}", node.location)
         return value
 
     def json_schema(self, version: Version) -> JsonSchema:
@@ -320,10 +337,10 @@ class WholeOr(Rule["int | str"]):
         self.word = word
 
     def check(self, node: Node, context: Context) -> int | str:
-        value = resolve(node) if isinstance(node, ScalarNode) else None
-        if value == self.word:
+        if isinstance(node, ScalarNode) and resolve(node) == self.word:
             return self.word
-        if isinstance(value, bool) or not isinstance(value, int) or value < self.whole.minimum:
+        value = _whole_number(node)
+        if value is None or value < self.whole.minimum:
             expected = f"a whole number, {self.whole.minimum} or more, or {self.word!r}"
             raise context.reject("bad-value", f"expected {expected}, found {kind_of(node)}", node.location)
         return value
@@ -380,6 +397,8 @@ class Record(Rule[Fields]):
         complete = True
         present = {key.value for key, _ in node.entries}
         for key, value in node.entries:
+            if context.problems.full:
+                raise Invalid
             field = self.fields.get(key.value)
             if field is None:
                 complete = False
@@ -387,7 +406,7 @@ class Record(Rule[Fields]):
                 if meant:
                     present.add(meant)
                 hint = did_you_mean(meant) or f"known keys: {listed(self.names(context.version))}"
-                context.problems.report("unknown-key", f"unknown key {key.value!r}", key.location, hint=hint)
+                context.problems.report("unknown-key", f"unknown key {quoted(key.value)}", key.location, hint=hint)
             elif field.since > context.version:
                 complete = False
                 needed, found = version_text(field.since), version_text(context.version)
@@ -430,6 +449,8 @@ def _check_each(pairs: Iterable[tuple[Node, Rule[T]]], context: Context, *, keep
     values = []
     complete = True
     for node, rule in pairs:
+        if context.problems.full:
+            raise Invalid
         try:
             values.append(rule.check(node, context))
         except Invalid:
@@ -440,10 +461,10 @@ def _check_each(pairs: Iterable[tuple[Node, Rule[T]]], context: Context, *, keep
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` may be a slip of."""
+    """The known word that ``word`` may be a slip of; neither long texts nor long lists are searched to the end."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), n=1)
+    near = get_close_matches(word, list(islice(known, 1000)), n=1) if len(word) <= 100 else []
     return near[0] if near else None
 
 
@@ -453,9 +474,12 @@ def did_you_mean(word: str | None) -> str | None:
 
 
 def listed(words: Iterable[str], joint: str = "and") -> str:
-    """``'a', 'b' and 'c'``."""
-    quoted = [f"{word!r}" for word in words]
-    return f" {joint} ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    """``'a', 'b' and 'c'``; no more than a reader looks through."""
+    every = list(words)
+    items = [quoted(word) for word in every[:20]]
+    if len(every) > 20:
+        items.append(f"{len(every) - 20} more")
+    return f" {joint} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def version_text(version: Version) -> str:

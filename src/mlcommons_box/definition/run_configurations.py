@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import RUN_DIRECTORY, name_below, read_fields
 from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, listed, nearest
-from mlcommons_box.definition.source import Problems
-from mlcommons_box.model import Binding, Parameter, RunConfiguration, Task
+from mlcommons_box.definition.source import Problems, quoted, shortened
+from mlcommons_box.model import Binding, RunConfiguration, Task
 
 RELEASE_KUBERNETES_TASK = "kubernetes"
 """In release 0.2.3 a run configuration for Kubernetes said this in the place of its task's name."""
 
 
 def read_run_configuration(
-    file: Path, root: Path, tasks: Mapping[str, Task | None], problems: Problems
+    file: Path, root: Path, tasks: Mapping[str, Task | None] | None, problems: Problems
 ) -> RunConfiguration | None:
-    """The run configuration in one file, checked against ``tasks`` (None stands for one that is wrong itself)."""
+    """The run configuration in one file, checked against ``tasks``.
+
+    A task that is None is wrong itself; without ``tasks`` only the file's own form is checked.
+    """
     fields = read_fields(file, ("mlbox_invoke",), problems)
     if fields is None:
         return None
@@ -33,7 +36,7 @@ def read_run_configuration(
         description=fields.get(schema.DESCRIPTION),
         task_location=task_name.location,
     )
-    return _for_task(run, tasks, problems)
+    return None if tasks is None else _for_task(run, tasks, problems)
 
 
 def _bindings(entries: tuple[Entry[str | Fields], ...]) -> tuple[Binding, ...]:
@@ -56,7 +59,7 @@ def _for_task(
         return _for_matching_task(run, tasks, problems)
     if run.task not in tasks:
         meant = did_you_mean(nearest(run.task, tasks)) or f"tasks of this box: {listed(tasks)}"
-        problems.report("unknown-task", f"the box has no task {run.task!r}", run.task_location, hint=meant)
+        problems.report("unknown-task", f"the box has no task {quoted(run.task)}", run.task_location, hint=meant)
         return None
     task = tasks[run.task]
     if task is None:
@@ -67,30 +70,30 @@ def _for_task(
         (run.outputs, task.outputs, "output", "output_binding", task.inputs, "an input", "input_binding"),
     )
     for bindings, parameters, what, key, others, other, other_key in sides:
-        declared = {parameter.name for parameter in parameters}
+        declared = dict.fromkeys(parameter.name for parameter in parameters)
+        elsewhere = {parameter.name for parameter in others}
         bound = {binding.parameter for binding in bindings}
-        missing = [parameter for parameter in parameters if parameter.name not in bound]
+        missing = [name for name in declared if name not in bound]
         for binding in bindings:
-            if binding.parameter in declared:
+            if binding.parameter in declared or problems.full:
                 continue
-            message = f"the task {task.name!r} has no {what} {binding.parameter!r}"
+            message = f"the task {task.name!r} has no {what} {quoted(binding.parameter)}"
             hint: str | None
-            if any(parameter.name == binding.parameter for parameter in others):
+            if binding.parameter in elsewhere:
                 hint = f"it is {other} of that task; bind it under {other_key!r}"
             else:
-                near = nearest(binding.parameter, [parameter.name for parameter in missing])
-                missing = [parameter for parameter in missing if parameter.name != near]
-                hint = did_you_mean(near) or _declared(parameters, what)
+                near = nearest(binding.parameter, missing[:100])
+                missing = [name for name in missing if name != near]
+                hint = did_you_mean(near) or _declared(declared, what)
             problems.report("unknown-parameter", message, binding.name_location, hint=hint)
-        for parameter in missing:
-            message = f"the {what} {parameter.name!r} of the task {task.name!r} is not bound"
-            remedy = f"write '{parameter.name}: PATH' under {key!r}"
+        for name in missing:
+            message = f"the {what} {quoted(name)} of the task {task.name!r} is not bound"
+            remedy = f"write '{shortened(name)}: PATH' under {key!r}"
             problems.report("unbound-parameter", message, run.task_location, hint=remedy)
     return run if len(problems) == before else None
 
 
-def _declared(parameters: tuple[Parameter, ...], what: str) -> str:
-    names = [parameter.name for parameter in parameters]
+def _declared(names: Collection[str], what: str) -> str:
     return f"its {what}s: {listed(names)}" if names else f"it has no {what}s"
 
 

@@ -7,6 +7,7 @@ the tutorial's, and that of release 0.2.3.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from mlcommons_box.definition.rules import (
@@ -17,6 +18,7 @@ from mlcommons_box.definition.rules import (
     Fields,
     Flag,
     Invalid,
+    JsonSchema,
     ListOf,
     MapOf,
     Nullable,
@@ -34,7 +36,7 @@ from mlcommons_box.definition.rules import (
     nearest,
     version_text,
 )
-from mlcommons_box.definition.source import MappingNode, Node, Problems, ScalarNode, kind_of, resolve
+from mlcommons_box.definition.source import MappingNode, Node, Problems, ScalarNode, kind_of, quoted, resolve
 
 V0_1: Version = (0, 1, 0)
 V1_0: Version = (1, 0, 0)
@@ -47,14 +49,15 @@ SEMVER = Text(
     rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_LABEL}(?:\.{_LABEL})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
     "write three numbers, MAJOR.MINOR.PATCH (https://semver.org)",
 )
-_BOUND = r"(?:>=|<=|==|!=|~=|>|<)? *[0-9]+(?:\.[0-9]+)*"
-VERSION_RANGE = Text("a version range like '>=18.01'", rf" *{_BOUND} *(?:, *{_BOUND} *)*")
+_BOUND = r"(?: *(?:>=|<=|==|!=|~=|>|<))? *[0-9]+(?:\.[0-9]+)* *"
+VERSION_RANGE = Text("a version range like '>=18.01'", rf"{_BOUND}(?:,{_BOUND})*")
 PATH = Text("a path", r"[^\x00]+")
 PARAMETER_NAME = Text(
     "a parameter name",
-    r"[^\s=\x00-\x1f\x7f-][^\s=\x00-\x1f\x7f]*",
+    r"[^\s=\x00-\x1f\x7f-\x9f\ufeff-][^\s=\x00-\x1f\x7f-\x9f\ufeff]*",
     "a name has no spaces, no '=' and no leading '-'",
 )
+_WORD = r"[^\s\x00-\x1f\x7f-\x9f\ufeff-][^\s\x00-\x1f\x7f-\x9f\ufeff]*"
 VARIABLE_NAME = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
 PROSE = Text("a text", r"[^\x00-\x08\x0b-\x1f\x7f]+")
 DOCKER_IMAGE = Text(
@@ -64,8 +67,14 @@ DOCKER_IMAGE = Text(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     "lower case; NAME, NAME:TAG or REGISTRY/NAME:TAG",
 )
-MEMORY = Text("an amount of memory like 8G", r"[0-9]+(?:\.[0-9]+)? ?(?:[KMGT]i?)?B?", "write 512M, 8G or 8GiB")
-TIME = Text("a time like 30m", r"[0-9]+ ?[smhd]|[0-9]+:[0-5][0-9]:[0-5][0-9]", "write 90s, 30m, 2h, 1d or 01:30:00")
+MEMORY = Text(
+    "an amount of memory like 8G", r"[0-9]{1,15}(?:\.[0-9]{1,15})? ?(?:[KMGT]i?)?B?", "write 512M, 8G or 8GiB"
+)
+TIME = Text(
+    "a time like 30m",
+    r"[0-9]{1,9} ?[smhd]|[0-9]{1,9}:[0-5][0-9]:[0-5][0-9]",
+    "write 90s, 30m, 2h, 1d or 01:30:00",
+)
 ENVIRONMENT_MAP = MapOf(VARIABLE_NAME, Nullable(Scalar()))
 
 DESCRIPTION = Field("description", PROSE, "What this is, for people.", since=V1_1)
@@ -83,7 +92,8 @@ GPUS = Field("gpus", WholeOr(0, "all"), "Number of GPUs, or 'all'.", required=Fa
 TIME_FIELD = Field("time", TIME, "Longest run, such as 2h or 01:30:00.", required=False)
 RESOURCES = Field("resources", Record(CPUS, MEMORY_FIELD, GPUS, TIME_FIELD), "What a task may use.", since=V1_1)
 USER = Field("user", Text("a user"), "User inside the container; the caller unless given.", since=V1_1)
-ARGUMENTS = Field("arguments", ListOf(PATH), "Extra arguments for the engine, passed as they are.", since=V1_1)
+ARGUMENT = Text("an argument", PATH.pattern)
+ARGUMENTS = Field("arguments", ListOf(ARGUMENT), "Extra arguments for the engine, passed as they are.", since=V1_1)
 PLATFORM_COMMON = (DESCRIPTION, ENVIRONMENT, RESOURCES, NETWORK, USER, ARGUMENTS)
 
 
@@ -139,6 +149,32 @@ class Singularity:
     RECORD = Record(IMAGE, *PLATFORM_COMMON)
 
 
+class _EngineRecord(Record):
+    """The keys of ``mlcommons_box_platform``, where ``platform.name`` says what ``container`` may hold."""
+
+    def check(self, node: Node, context: Context) -> Fields:
+        fields = super().check(node, context)
+        container = fields[Generic.CONTAINER]
+        image, runtime = container[Generic.IMAGE], container.locations.get(Generic.RUNTIME.name)
+        if fields[Generic.PLATFORM][Generic.NAME] == "docker":
+            DOCKER_IMAGE.check(ScalarNode(value=image.value, plain=False, location=image.location), context)
+        elif runtime:
+            raise context.reject(
+                "unknown-key", "a Singularity platform has no 'runtime'", runtime, hint="remove it"
+            )
+        return fields
+
+    def json_schema(self, version: Version) -> JsonSchema:
+        def container(properties: JsonSchema) -> JsonSchema:
+            return {"properties": {"container": {"properties": properties}}}
+
+        return super().json_schema(version) | {
+            "if": {"properties": {"platform": {"properties": {"name": {"const": "docker"}}}}},
+            "then": container({Generic.IMAGE.name: DOCKER_IMAGE.json_schema(version)}),
+            "else": container({Generic.RUNTIME.name: False}),
+        }
+
+
 class Generic:
     """``mlcommons_box_platform``, the form of release 0.2.3."""
 
@@ -148,7 +184,7 @@ class Generic:
     IMAGE = Field("image", Placed(PATH), "Image name (Docker) or image file (Singularity).")
     RUNTIME = Field("runtime", Docker.RUNTIME.rule, "Docker executable.", required=False)
     CONTAINER = Field("container", Record(IMAGE, RUNTIME), "What to run.")
-    RECORD = Record(PLATFORM, CONTAINER, *PLATFORM_COMMON)
+    RECORD = _EngineRecord(PLATFORM, CONTAINER, *PLATFORM_COMMON)
 
 
 class Local:
@@ -156,7 +192,7 @@ class Local:
 
     ENTRYPOINT = Field(
         "entrypoint",
-        Either(PATH, ListOf(PATH, minimum=1)),
+        Either(PATH, ListOf(ARGUMENT, minimum=1)),
         "Program in build/ that runs tasks, or a list of arguments.",
         required=False,
     )
@@ -168,10 +204,10 @@ class Local:
 class Ssh:
     """``mlbox_ssh``, and the two forms without a ``schema_type``."""
 
-    HOST = Field("host", Text("a host", r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*"), "Host, as ssh(1) knows it.")
-    USER = Field("user", Text("a user", r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*"), "User there.", required=False)
+    HOST = Field("host", Text("a host", _WORD), "Host, as ssh(1) knows it.")
+    USER = Field("user", Text("a user", _WORD), "User there.", required=False)
     PLATFORM = Field("platform", Text("a platform file"), "File in platforms/: what to use over there.")
-    PORT = Field("port", Whole(1), "Port of the SSH server.", required=False)
+    PORT = Field("port", Whole(1, 65535), "Port of the SSH server.", required=False)
     IDENTITY = Field("identity_file", Nullable(PATH), "Private key.", required=False)
     DIRECTORY = Field("directory", Nullable(PATH), "Where the box goes on the host.", required=False)
     RECORD = Record(HOST, USER, PORT, IDENTITY, PLATFORM, DIRECTORY, DESCRIPTION, ENVIRONMENT)
@@ -308,17 +344,19 @@ def check_file(node: Node, allowed: tuple[str, ...], problems: Problems) -> tupl
             "wrong-type", f"expected keys like 'schema_type: ...', found {kind_of(node)}", node.location
         )
         return None
-    keys = {key.value: (key, value) for key, value in node.entries}
-    if SCHEMA_TYPE not in keys and "host" in keys and "mlbox_ssh" in allowed:
+    keys = {key.value for key, _ in node.entries}
+    if not keys & {SCHEMA_TYPE, SCHEMA_VERSION} and Ssh.HOST.name in keys and "mlbox_ssh" in allowed:
         return _check_untyped_ssh(node, problems)
     kind = _schema_type(node, allowed, problems)
     if kind is None:
         return None
     schema = SCHEMAS[kind]
-    version = _schema_version(node, schema, problems)
+    slip = _slip(node, SCHEMA_VERSION, schema.record.fields)
+    version = _schema_version(node, schema, slip, problems)
     if version is None:
         return None
-    body = tuple(entry for entry in node.entries if entry[0].value not in (SCHEMA_TYPE, SCHEMA_VERSION))
+    header = (SCHEMA_TYPE, SCHEMA_VERSION, slip and slip.value)
+    body = tuple(entry for entry in node.entries if entry[0].value not in header)
     fields = _check_record(schema.record, MappingNode(entries=body, location=node.location), version, problems)
     return None if fields is None or SCHEMA_VERSION not in keys else (kind, fields)
 
@@ -341,13 +379,8 @@ def _schema_type(node: MappingNode, allowed: tuple[str, ...], problems: Problems
     wanted = listed(allowed, "or")
     value = _header(node, SCHEMA_TYPE)
     if value is None:
-        near = next((key for key, _ in node.entries if nearest(key.value, [SCHEMA_TYPE])), None)
-        if near:
-            hint = did_you_mean(SCHEMA_TYPE)
-            problems.report("unknown-key", f"unknown key {near.value!r}", near.location, hint=hint)
-        else:
-            hint = f"write 'schema_type: {allowed[0]}'"
-            problems.report("missing-key", "the key 'schema_type' is missing", node.location, hint=hint)
+        hint = f"write 'schema_type: {allowed[0]}'" if len(allowed) == 1 else f"its value is {wanted}"
+        _missing(SCHEMA_TYPE, node, _slip(node, SCHEMA_TYPE, ()), hint, problems)
         return None
     if not isinstance(value, ScalarNode):
         problems.report("wrong-type", f"expected {wanted}, found {kind_of(value)}", value.location)
@@ -355,7 +388,7 @@ def _schema_type(node: MappingNode, allowed: tuple[str, ...], problems: Problems
     kind = value.value
     if kind not in SCHEMAS:
         hint = did_you_mean(nearest(kind, allowed)) or f"expected {wanted}"
-        problems.report("schema-type", f"unknown schema_type {kind!r}", value.location, hint=hint)
+        problems.report("schema-type", f"unknown schema_type {quoted(kind)}", value.location, hint=hint)
         return None
     if kind not in allowed:
         message = f"expected {wanted}, found {kind!r}, which is {SCHEMAS[kind].what}"
@@ -364,24 +397,42 @@ def _schema_type(node: MappingNode, allowed: tuple[str, ...], problems: Problems
     return kind
 
 
-def _schema_version(node: MappingNode, schema: FileSchema, problems: Problems) -> Version | None:
+def _schema_version(
+    node: MappingNode, schema: FileSchema, slip: ScalarNode | None, problems: Problems
+) -> Version | None:
     """The declared version; the first one when the key is missing, so that the rest can still be checked."""
     known = [version_text(version) for version in schema.versions]
     value = _header(node, SCHEMA_VERSION)
     if value is None:
-        hint = f"write 'schema_version: {version_text(V1_0)}'"
-        problems.report("missing-key", "the key 'schema_version' is missing", node.location, hint=hint)
+        _missing(SCHEMA_VERSION, node, slip, f"write 'schema_version: {version_text(V1_0)}'", problems)
         return schema.versions[0]
     text = resolve(value) if isinstance(value, ScalarNode) else None
     if isinstance(text, str) and text in known:
         return schema.versions[known.index(text)]
     hint = f"known versions: {listed(known)}"
     if isinstance(text, str):
-        problems.report("schema-version", f"unsupported schema_version {text!r}", value.location, hint=hint)
+        problems.report("schema-version", f"unsupported schema_version {quoted(text)}", value.location, hint=hint)
     else:
         found = kind_of(value)
         problems.report("wrong-type", f"expected a version like 1.0.0, found {found}", value.location, hint=hint)
     return None
+
+
+def _slip(node: MappingNode, name: str, known: Container[str]) -> ScalarNode | None:
+    """The key that may be a slip of ``name``, when that is not there itself."""
+    keys = [key for key, _ in node.entries]
+    if any(key.value == name for key in keys):
+        return None
+    strange = (key for key in keys if key.value not in (SCHEMA_TYPE, SCHEMA_VERSION) and key.value not in known)
+    return next((key for key in strange if nearest(key.value, [name])), None)
+
+
+def _missing(name: str, node: MappingNode, slip: ScalarNode | None, hint: str, problems: Problems) -> None:
+    if slip:
+        message = f"unknown key {quoted(slip.value)}"
+        problems.report("unknown-key", message, slip.location, hint=did_you_mean(name))
+    else:
+        problems.report("missing-key", f"the key {name!r} is missing", node.location, hint=hint)
 
 
 def _header(node: MappingNode, name: str) -> Node | None:

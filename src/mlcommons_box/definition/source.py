@@ -7,6 +7,7 @@ accepted is YAML 1.2's core: no tags, no merge keys, no complex or duplicate key
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -22,6 +23,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 50_000
 MAX_PROBLEMS = 100
+_MESSAGE_ROOM = 80
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -56,7 +58,12 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 class Problems(list[Problem]):
-    """Collects problems; the first :data:`MAX_PROBLEMS` of a file are enough to read."""
+    """Collects problems; the first :data:`MAX_PROBLEMS` are enough to read."""
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems are not kept, so that looking for them is of no use."""
+        return len(self) > MAX_PROBLEMS
 
     def report(
         self,
@@ -70,7 +77,7 @@ class Problems(list[Problem]):
         """Add one problem."""
         if len(self) < MAX_PROBLEMS:
             self.append(Problem(code=code, message=message, location=location, hint=hint, exit_status=exit_status))
-        elif len(self) == MAX_PROBLEMS:
+        elif not self.full:
             file = location and Location(file=location.file)
             self.append(Problem(code="too-many", message="too many problems; the rest is not shown", location=file))
 
@@ -100,13 +107,16 @@ def _read_text(path: Path, problems: Problems) -> str | None:
     try:
         # Non-blocking, so that a FIFO in the place of a file is seen for what it is and not waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
+        try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+                what = "a directory" if stat.S_ISDIR(mode) else "something that is not a regular file"
                 problems.report("not-a-file", f"expected a YAML file, found {what}", where)
                 return None
-            data = stream.read(MAX_BYTES + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                data = stream.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         code = "missing-file" if isinstance(error, FileNotFoundError) else "unreadable"
@@ -119,8 +129,9 @@ def _read_text(path: Path, problems: Problems) -> str | None:
             "too-large", f"the file is larger than {limit} MiB", where, hint="is this a definition file?"
         )
         return None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace")
         lines = _LINE_BREAK.split(before)
@@ -144,6 +155,7 @@ class _Parser:
         self.problems = problems
         self.lines = _LINE_BREAK.split(text)
         self.anchors: dict[str, Node | None] = {}
+        self.brackets: list[Location] = []
         self.count = 0
 
     def document(self) -> Node:
@@ -172,6 +184,8 @@ class _Parser:
         if isinstance(self.next_event(), yaml.StreamEndEvent):
             self.reject("empty-file", "the file is empty", Location(file=self.file))
         node = self.node(self.next_event(), depth=1)
+        if isinstance(node, ScalarNode) and node.plain and not node.value:
+            self.reject("empty-file", "the file is empty", Location(file=self.file))
         self.next_event()  # the document's end
         event = self.next_event()
         if not isinstance(event, yaml.StreamEndEvent):
@@ -183,19 +197,20 @@ class _Parser:
         start, end = event.start_mark, event.end_mark
         length = end.column - start.column if end.line == start.line else 1
         location = self.location(start.line, start.column, length)
-        self.count += 1
-        if self.count > MAX_NODES:
-            self.reject("too-large", f"the file has more than {MAX_NODES} values", location)
-        if depth > MAX_DEPTH:
-            self.reject("too-deep", f"values are nested more than {MAX_DEPTH} levels deep", location)
+        self.grow(location, 1, depth)
         if isinstance(event, yaml.AliasEvent):
-            return self.aliased(str(event.anchor), location)
+            return self.aliased(str(event.anchor), location, depth)
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self.problems.report("tag", f"the tag {tag!r} is not allowed", location, hint="remove the tag")
+            self.problems.report("tag", f"the tag {quoted(tag)} is not allowed", location, hint="remove the tag")
         if event.anchor is not None:
             self.anchors[event.anchor] = None
+        in_brackets = getattr(event, "flow_style", False)
+        if in_brackets:
+            self.brackets.append(location)
         node = self.content(event, location, depth)
+        if in_brackets:
+            self.brackets.pop()
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
@@ -214,11 +229,14 @@ class _Parser:
             value = self.node(self.next_event(), depth + 1)
             if not isinstance(key, ScalarNode):
                 self.problems.report("wrong-type", f"expected a text key, found {kind_of(key)}", key.location)
+            elif key.plain and key.value == "<<":
+                hint = "write the keys out"
+                self.problems.report("merge-key", "merge keys are not allowed", key.location, hint=hint)
             elif key.value in entries:
                 first = entries[key.value][0].location.line
                 self.problems.report(
                     "duplicate-key",
-                    f"the key {key.value!r} is there twice; the first is in line {first}",
+                    f"the key {quoted(key.value)} is there twice; the first is in line {first}",
                     key.location,
                     hint="keep one of them",
                 )
@@ -226,14 +244,24 @@ class _Parser:
                 entries[key.value] = (key, value)
         return MappingNode(entries=tuple(entries.values()), location=location)
 
-    def aliased(self, anchor: str, location: Location) -> Node:
+    def grow(self, location: Location, count: int, depth: int) -> None:
+        """Count values, and refuse them when there are too many or when they are nested too deep."""
+        self.count += count
+        if self.count > MAX_NODES:
+            self.reject("too-large", f"the file has more than {MAX_NODES} values", location)
+        if depth > MAX_DEPTH:
+            self.reject("too-deep", f"values are nested more than {MAX_DEPTH} levels deep", location)
+
+    def aliased(self, anchor: str, location: Location, depth: int) -> Node:
         node = self.anchors.get(anchor)
         if node is None:
+            name = shortened(anchor)
             inside = anchor in self.anchors
-            message = f"the alias *{anchor} " + (
-                "contains itself" if inside else f"has no anchor &{anchor} before it"
-            )
+            message = f"the alias *{name} " + ("contains itself" if inside else f"has no anchor &{name} before it")
             self.reject("alias", message, location)
+        # Whoever walks the nodes meets what an alias stands for again, and so it counts again.
+        count, levels = _extent(node)
+        self.grow(location, count - 1, depth + levels - 1)
         return node
 
     def location(self, line: int, column: int, length: int = 1) -> Location:
@@ -250,19 +278,30 @@ class _Parser:
         if mark is None:
             self.reject("yaml-syntax", f"not valid YAML: {error.problem}", Location(file=self.file))
         place = self.location(mark.line, mark.column)
-        indentation = place.text[: len(place.text) - len(place.text.lstrip())]
-        if "\t" in indentation or place.text[mark.column : mark.column + 1] == "\t":
-            tab = self.location(mark.line, place.text.index("\t"))
-            self.reject("tab", "a tab is used for indentation", tab, "YAML allows spaces only")
         problem = error.problem or ""
         if problem == "found unexpected end of stream" and error.context_mark:
             opened = self.location(error.context_mark.line, error.context_mark.column)
             self.reject("yaml-syntax", "the quote that opens here is never closed", opened)
+        indentation = place.text[: len(place.text) - len(place.text.lstrip())]
+        if "\t" in indentation or place.text[mark.column : mark.column + 1] == "\t":
+            tab = self.location(mark.line, place.text.index("\t"))
+            self.reject("tab", "a tab is used for indentation", tab, "YAML allows spaces only")
+        rest = [place.text[mark.column :], *self.lines[mark.line + 1 :]]
+        if self.brackets and not any(line.strip() for line in rest):
+            self.reject("yaml-syntax", "the bracket that opens here is never closed", self.brackets[-1])
         message, hint = _SYNTAX_HELP.get(problem, (f"not valid YAML: {problem}", None))
-        if not place.text.strip() and error.context_mark and "flow" in (error.context or ""):
+        if problem == "could not find expected ':'" and error.context_mark:
             place = self.location(error.context_mark.line, error.context_mark.column)
-            message, hint = "the bracket that opens here is never closed", None
         self.reject("yaml-syntax", message, place, hint)
+
+
+def _extent(node: Node) -> tuple[int, int]:
+    """How many values a node holds, itself included, and how many levels deep."""
+    if isinstance(node, ScalarNode):
+        return 1, 1
+    inside = node.items if isinstance(node, SequenceNode) else [each for entry in node.entries for each in entry]
+    extents = [_extent(each) for each in inside]
+    return 1 + sum(count for count, _ in extents), 1 + max((levels for _, levels in extents), default=0)
 
 
 _SYNTAX_HELP: dict[str, tuple[str, str | None]] = {
@@ -308,15 +347,18 @@ def resolve(node: ScalarNode) -> str | int | float | bool | None:
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
-        return int(text, 0) if text[:2] in ("0o", "0x") else _decimal(text)
+        return _integer(text)
     if _FLOAT.fullmatch(text):
-        return float(text.replace(".inf", "inf").replace(".nan", "nan").replace(".Inf", "inf"))
+        word = text.lower()
+        return float(word.replace(".inf", "inf").replace(".nan", "nan"))
     return text
 
 
-def _decimal(text: str) -> int | float:
-    # int() refuses more than some 4300 digits, to bound its time.
-    return int(text) if len(text) <= 1000 else float("inf")
+def _integer(text: str) -> int | float:
+    # What no float holds is infinite: int() refuses long texts, and so does str() the number made from one.
+    if len(text) > 250:
+        return float("-inf" if text.startswith("-") else "inf")
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
 def kind_of(node: Node) -> str:
@@ -328,7 +370,16 @@ def kind_of(node: Node) -> str:
     value = resolve(node)
     if value is None:
         return "nothing"
-    shown = node.value if len(node.value) <= 40 else node.value[:37] + "..."
     if isinstance(value, bool):
-        return shown
-    return f"the text {shown!r}" if isinstance(value, str) else f"the number {shown}"
+        return node.value
+    return f"the text {quoted(value)}" if isinstance(value, str) else f"the number {shortened(node.value)}"
+
+
+def shortened(text: str) -> str:
+    """A text as a message has room for it."""
+    return text if len(text) <= _MESSAGE_ROOM else text[: _MESSAGE_ROOM - 3] + "..."
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, as a message has room for it."""
+    return repr(shortened(text))

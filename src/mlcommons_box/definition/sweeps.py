@@ -9,7 +9,7 @@ from typing import cast
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import read_fields
 from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, nearest
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.source import Problems, quoted
 from mlcommons_box.model import RunConfiguration, Sweep, SweepMethod, SweepRange
 
 
@@ -24,9 +24,11 @@ def read_sweep(file: Path, runs: Iterable[RunConfiguration], problems: Problems)
     known = {candidate.name: candidate for candidate in runs}
     if run.value not in known:
         hint = did_you_mean(nearest(run.value, known))
-        problems.report("unknown-run", f"the box has no run configuration {run.value!r}", run.location, hint=hint)
+        problems.report(
+            "unknown-run", f"the box has no run configuration {quoted(run.value)}", run.location, hint=hint
+        )
     elif holder and holder.value not in [binding.parameter for binding in known[run.value].inputs]:
-        message = f"the run {run.value!r} has no input {holder.value!r}"
+        message = f"the run {run.value!r} has no input {quoted(holder.value)}"
         problems.report("unknown-parameter", message, holder.location)
     method = cast("SweepMethod", fields[keys.METHOD])
     parameters = tuple((entry.name, _values(entry, method, problems)) for entry in fields[keys.PARAMETERS])

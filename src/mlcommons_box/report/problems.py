@@ -52,7 +52,8 @@ def place_text(place: Location) -> str:
     here = os.getcwd()
     if file.startswith(here + os.sep):
         file = file[len(here) + 1 :]
-    return f"{shown(file)}:{place.line}:{place.column}" if place.line else shown(file)
+    file = shown(file).replace("\n", "\\n")
+    return f"{file}:{place.line}:{place.column}" if place.line else file
 
 
 def problem_json(problem: Problem) -> dict[str, object]:
@@ -98,7 +99,8 @@ def _excerpt(place: Location) -> tuple[str, str]:
     cells = [_cell(character) for character in text]
     before = sum(_width(cell) for cell in cells[:start])
     marked = sum(_width(cell) for cell in cells[start : start + length]) or 1
-    return "".join(cells).rstrip(), " " * before + "^" * marked
+    end = start + length
+    return "".join(cells[:end]) + "".join(cells[end:]).rstrip(), " " * before + "^" * marked
 
 
 def _cell(character: str) -> str:

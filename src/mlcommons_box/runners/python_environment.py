@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -129,6 +127,8 @@ class PythonEnvironment:
             yield
 
     def _build(self, observer: BuildObserver) -> None:
+        import shutil
+
         if self.directory.exists():
             shutil.rmtree(self.directory)
         tool = "uv" if self.installer else "venv and pip"
@@ -172,6 +172,8 @@ class PythonEnvironment:
         return None
 
     def _mark_complete(self) -> None:
+        import json
+
         content = {
             "python": self.python,
             "requirements": self.requirements.read_text("utf-8", "replace") if self.requirements else None,
@@ -209,7 +211,7 @@ def _uv(environ: Mapping[str, str]) -> str | None:
     if environ.get(INSTALLER_VARIABLE) == "pip":
         return None
     beside = Path(sys.executable).parent / "uv"
-    return shutil.which("uv", path=environ.get("PATH")) or (str(beside) if beside.is_file() else None)
+    return _which("uv", environ) or (str(beside) if beside.is_file() else None)
 
 
 def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
@@ -218,7 +220,16 @@ def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
     if "/" in python:
         return python if Path(python).is_file() else None
     name = f"python{python}" if python[:1].isdigit() else python
-    return shutil.which(name, path=environ.get("PATH"))
+    return _which(name, environ)
+
+
+def _which(program: str, environ: Mapping[str, str]) -> str | None:
+    """``shutil.which`` for a plain name; shutil itself loads three compression libraries."""
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        candidate = os.path.join(directory, program)
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    return None
 
 
 def _identity(interpreter: str) -> tuple[str, ...]:

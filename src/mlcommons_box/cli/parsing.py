@@ -1,0 +1,132 @@
+"""Finds the command that a command line names, and parses its arguments.  Other commands stay unloaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast
+
+from mlcommons_box.cli.arguments import Parser
+from mlcommons_box.errors import UsageError
+
+COMMANDS = {
+    "run": "run tasks of a box",
+    "validate": "check every file of a box and show all mistakes",
+    "describe": "show the tasks, parameters, runs and platforms of a box",
+    "configure": "prepare what a box needs on a platform, before the first run",
+    "init": "make a new box that runs at once",
+    "clean": "remove what earlier runs left behind",
+    "schema": "show the JSON Schemas of definition files, for editors",
+    "completion": "print the code that completes commands in bash, zsh or fish",
+}
+
+DESCRIPTION = """\
+Run a machine-learning box, unchanged, on any engine.
+
+A box is a directory with an mlbox.yaml.  Its tasks read inputs and write outputs;
+files below run/ say where those are, and files in platforms/ how to run."""
+
+EXAMPLES = """\
+examples:
+  mlbox init hello && mlbox run hello     make a box and run it
+  mlbox describe examples/mnist           what can this box do?
+  mlbox run examples/mnist --all          run everything, in the order of the data
+  mlbox run --task=train --platform=local --dry-run
+                                          show the commands, run nothing
+
+'mlbox COMMAND --help' tells more about a command."""
+
+
+class Program(NamedTuple):
+    """A program of ours: its name, its help, the commands that it offers.
+
+    With ``runner``, it takes platforms for that runner only.
+    """
+
+    name: str
+    description: str
+    examples: str
+    commands: tuple[str, ...]
+    runner: str | None = None
+
+
+class CommandModule(Protocol):
+    """What the module of a command has; its docstring is the command's description."""
+
+    __doc__: str | None
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Run the command and return the exit status."""
+
+
+def mlbox() -> Program:
+    """The program ``mlbox``, by the name under which it was called."""
+    name = os.path.basename(sys.argv[0])
+    called = name if name in ("mlbox", "mlcommons_box") else "mlbox"
+    return Program(name=called, description=DESCRIPTION, examples=EXAMPLES, commands=tuple(COMMANDS))
+
+
+def dispatch(words: list[str], program: Program) -> int:
+    """Run the command that ``words`` name and return its exit status; raises :class:`UsageError`."""
+    completing = "_ARGCOMPLETE" in os.environ
+    parser = build_parser(words, program, complete=completing)
+    if completing:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    if not words:
+        parser.print_help()
+        return 0
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in program.commands:
+        raise _unknown(f"command {command!r}", command, program.commands, program)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        raise _unknown(f"argument {unknown[0]!r}", option, _options(arguments.command), program)
+    arguments.runner = program.runner
+    return _command_module(arguments.command).execute(arguments)
+
+
+def build_parser(words: Sequence[str], program: Program, *, complete: bool = False) -> Parser:
+    """The parser with the arguments of the commands that ``words`` name; of all, when ``complete``."""
+    parser = Parser(prog=program.name, description=program.description, epilog=program.examples)
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    # Without 'prog', argparse formats a usage line only to find it, and loads shutil for that.
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=program.name)
+    for name in program.commands:
+        if complete or name in words:
+            module = _command_module(name)
+            command = parsers.add_parser(
+                name, help=COMMANDS[name], description=module.__doc__, epilog=module.EXAMPLES
+            )
+            module.add_arguments(command)
+        else:
+            parsers.add_parser(name, help=COMMANDS[name])
+    return parser
+
+
+def _unknown(what: str, word: str, known: Sequence[str], program: Program) -> UsageError:
+    from mlcommons_box.definition.rules import did_you_mean, nearest
+
+    hint = did_you_mean(nearest(word, known)) or f"'{program.name} --help' shows what there is"
+    return UsageError(f"unknown {what}", hint=hint)
+
+
+def _options(command: str) -> list[str]:
+    """The options of a command."""
+    parser = Parser()
+    _command_module(command).add_arguments(parser)
+    return [option for action in parser._actions for option in action.option_strings]
+
+
+def _command_module(name: str) -> CommandModule:
+    from importlib import import_module
+
+    return cast("CommandModule", import_module(f"mlcommons_box.cli.{name}"))

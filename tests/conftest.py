@@ -1,0 +1,85 @@
+"""What every test needs: boxes as dictionaries of files, and a cache of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from mlcommons_box.runners.python_environment import CACHE_VARIABLE
+
+REPOSITORY = Path(__file__).parent.parent
+
+ECHO_BOX: dict[str, str] = {
+    "mlbox.yaml": """\
+schema_version: 1.0.0
+schema_type: mlbox_root
+name: echo
+author: somebody
+version: 0.1.0
+mlbox_spec_version: 0.1.0
+tasks: [tasks/copy.yaml]
+""",
+    "tasks/copy.yaml": """\
+schema_version: 1.0.0
+schema_type: mlbox_task
+inputs:
+  - {name: source, type: file}
+outputs:
+  - {name: target, type: file}
+  - {name: logs, type: directory}
+""",
+    "run/copy.yaml": """\
+schema_version: 1.0.0
+schema_type: mlbox_invoke
+task_name: copy
+input_binding: {source: $WORKSPACE/in.txt}
+output_binding: {target: $WORKSPACE/out/copy.txt, logs: logs}
+""",
+    "workspace/in.txt": "hello\n",
+    "build/echo.py": """\
+import shutil, sys
+task, *arguments = sys.argv[1:]
+paths = dict(argument[2:].split("=", 1) for argument in arguments)
+shutil.copy(paths["source"], paths["target"])
+open(paths["logs"] + "/log.txt", "w").write(task + "\\n")
+print("copied", *arguments, sep="\\n")
+""",
+}
+"""A box whose only task copies a file and prints its arguments."""
+
+
+def write_files(directory: Path, files: Mapping[str, str]) -> Path:
+    """Write files below a directory and return it."""
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return directory
+
+
+MakeBox = Callable[..., Path]
+
+
+@pytest.fixture
+def make_box(tmp_path: Path) -> MakeBox:
+    """Makes the echo box with some files added or replaced; a content of None leaves a file out."""
+
+    def make(files: Mapping[str, str | None] | None = None, *, name: str = "box") -> Path:
+        merged: dict[str, str | None] = {**ECHO_BOX, **(files or {})}
+        return write_files(tmp_path / name, {path: text for path, text in merged.items() if text is not None})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory for the whole session, so that an environment is built once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the cache of whoever runs it."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))

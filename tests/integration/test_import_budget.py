@@ -1,0 +1,69 @@
+"""Starting up stays cheap: what is imported, and what is not, by the commands that people wait for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import MakeBox
+
+HEAVY = {
+    "asyncio",
+    "argcomplete",
+    "email",
+    "http",
+    "importlib.metadata",
+    "jsonschema",
+    "logging",
+    "multiprocessing",
+    "rich",
+    "ssl",
+    "unittest",
+    "urllib.request",
+    "uuid",
+}
+
+
+def imported_by(*words: str) -> set[str]:
+    """The modules that are loaded at the end of a command, those of a bare interpreter left out."""
+    code = f"""
+import json, sys
+before = set(sys.modules)
+from mlcommons_box.cli.main import main
+try:
+    status = main({list(words)!r})
+finally:
+    print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+sys.exit(status)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    loaded: set[str] = set(json.loads(result.stderr.splitlines()[-1]))
+    return loaded
+
+
+def test_version_imports_nothing_but_its_own_module() -> None:
+    loaded = imported_by("--version")
+    ours = {name for name in loaded if name.startswith("mlcommons_box")}
+    assert ours == {"mlcommons_box", "mlcommons_box.cli", "mlcommons_box.cli.main"}
+    assert not loaded & (HEAVY | {"argparse", "dataclasses", "pathlib", "re", "typing", "yaml"})
+
+
+def test_validate_imports_no_runner_and_nothing_heavy(make_box: MakeBox) -> None:
+    loaded = imported_by("validate", str(make_box()))
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith("mlcommons_box.runners")}
+    assert not loaded & {"subprocess", "json", "shutil", "hashlib", "difflib", "tempfile"}
+
+
+def test_a_dry_run_imports_the_chosen_runner_only_and_nothing_heavy(make_box: MakeBox) -> None:
+    root: Path = make_box()
+    loaded = imported_by("run", str(root), "--dry-run")
+    assert not loaded & HEAVY
+    backends = {name for name in loaded if name.startswith("mlcommons_box.runners.")}
+    assert backends - {"mlcommons_box.runners.interface", "mlcommons_box.runners.registry"} == {
+        "mlcommons_box.runners.local",
+        "mlcommons_box.runners.python_environment",
+    }

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from definition_corpus import TRAIN, VALID
+
+from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.sweeps import read_sweep
+from mlcommons_box.model import Sweep, SweepRange
+
+FOLDER = VALID / "sweep"
+SWEEPS = [
+    Sweep(
+        name="grid",
+        file=FOLDER / "grid.yaml",
+        run="train",
+        method="grid",
+        parameters_file="parameters_file",
+        parameters=(
+            ("optimizer", ("adam", "sgd")),
+            ("batch_size", ("32", "64", "128")),
+            ("augment", ("true", "false")),
+        ),
+    ),
+    Sweep(
+        name="list_of_bindings",
+        file=FOLDER / "list_of_bindings.yaml",
+        run="train",
+        method="list",
+        parameters=(
+            ("data_dir", ("$WORKSPACE/a", "$WORKSPACE/b")),
+            ("parameters_file", ("a.yaml", "b.yaml")),
+        ),
+    ),
+    Sweep(
+        name="random",
+        file=FOLDER / "random.yaml",
+        run="train",
+        method="random",
+        trials=20,
+        seed=0,
+        description="Twenty points.",
+        parameters_file="parameters_file",
+        parameters=(
+            ("learning_rate", SweepRange(low=1e-5, high=0.1, logarithmic=True)),
+            ("dropout", SweepRange(low=0, high=0.5)),
+            ("offset", SweepRange(low=-1, high=1.5)),
+            ("optimizer", ("adam",)),
+        ),
+    ),
+    Sweep(
+        name="search",
+        file=FOLDER / "search.yaml",
+        run="train",
+        method="search",
+        trials=16,
+        seed=42,
+        parameters_file="parameters_file",
+        parameters=(("batch_size", ("16", "32")), ("rate", SweepRange(low=0.001, high=1))),
+    ),
+]
+
+
+@pytest.mark.parametrize("expected", SWEEPS, ids=lambda sweep: sweep.name)
+def test_a_sweep_has_every_value_of_its_file(expected: Sweep) -> None:
+    problems = Problems()
+
+    assert read_sweep(expected.file, [TRAIN], problems) == expected
+    assert problems == []
+
+
+def test_a_sweep_in_a_box_without_runs_has_none_to_repeat() -> None:
+    problems = Problems()
+
+    assert read_sweep(FOLDER / "grid.yaml", [], problems) is None
+    assert [problem.code for problem in problems] == ["unknown-run"]
