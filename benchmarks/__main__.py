@@ -90,9 +90,17 @@ def measurements(directory: Path, rounds: int) -> list[Measurement]:
         measure("mlbox --version", [mlbox, "--version"], bare_python, rounds, environ),
         measure("mlbox --help", [mlbox, "--help"], bare_python, rounds, environ),
         measure("mlbox validate (MNIST)", [mlbox, "validate", str(mnist)], bare_python, rounds, environ),
-        measure("mlbox describe --json (MNIST)", [mlbox, "describe", "--json", str(mnist)], bare_python, rounds, environ),
-        measure("mlbox run, local, no-op task", [mlbox, "run", "--platform=local", str(no_op)], bare_task, rounds, environ),
-    ]  # fmt: skip
+        measure(
+            "mlbox describe --json (MNIST)", [mlbox, "describe", "--json", str(mnist)], bare_python, rounds, environ
+        ),
+        measure(
+            "mlbox run, local, no-op task",
+            [mlbox, "run", "--platform=local", str(no_op)],
+            bare_task,
+            rounds,
+            environ,
+        ),
+    ]
 
 
 def table(results: list[Measurement]) -> str:
@@ -104,8 +112,9 @@ def table(results: list[Measurement]) -> str:
     for each in results:
         (low, high), (bare_low, bare_high) = each.ours_spread_ms, each.yardstick_spread_ms
         lines.append(
-            f"| {each.what} | {each.ours_ms:.1f} | {low:.1f}-{high:.1f} | {each.yardstick} | {each.yardstick_ms:.1f} "
-            f"| {bare_low:.1f}-{bare_high:.1f} | {each.ratio:.2f} | {each.added_ms:.1f} |"
+            f"| {each.what} | {each.ours_ms:.1f} | {low:.1f}-{high:.1f} "
+            f"| {each.yardstick} | {each.yardstick_ms:.1f} | {bare_low:.1f}-{bare_high:.1f} "
+            f"| {each.ratio:.2f} | {each.added_ms:.1f} |"
         )
     return "\n".join(lines)
 
@@ -118,8 +127,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         results = measurements(Path(directory), arguments.rounds)
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    about = {"version": __version__, "machine": machine, "date": time.strftime("%Y-%m-%d"), "rounds": arguments.rounds}
+    machine = (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    about = {
+        "version": __version__,
+        "machine": machine,
+        "date": time.strftime("%Y-%m-%d"),
+        "rounds": arguments.rounds,
+    }
     if arguments.json:
         print(json.dumps({**about, "results": [asdict(each) for each in results]}, indent=2))
     else:

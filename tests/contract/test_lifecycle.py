@@ -170,7 +170,7 @@ time.sleep(600)
 def test_a_task_that_ignores_the_request_to_end_is_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlcommons_box import process
 
-    monkeypatch.setattr(process.stream, "__kwdefaults__", {**process.stream.__kwdefaults__, "grace": 0.5})
+    monkeypatch.setattr(process.stream, "__kwdefaults__", {**(process.stream.__kwdefaults__ or {}), "grace": 0.5})
     script = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -217,9 +217,7 @@ import subprocess, sys
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True).pid)
 """
     outcome = scene.act(script)
-    assert outcome == Outcome(
-        status="succeeded", exit_status=0, reason="it left a process running, which we ended"
-    )
+    assert outcome == Outcome(status="succeeded", exit_status=0, reason="it left a process running, which we ended")
     assert not is_alive(int(scene.recorder.text("stdout")))
 
 

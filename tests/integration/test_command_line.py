@@ -58,7 +58,7 @@ def test_a_run_leaves_nothing_but_outputs_in_the_box(make_box: MakeBox) -> None:
 def test_the_task_s_exit_status_is_ours(make_box: MakeBox, status: int) -> None:
     result = mlbox("run", make_box({"build/echo.py": f"raise SystemExit({status})"}))
     assert result.returncode == status
-    assert f"the run 'copy' failed after" in result.stderr
+    assert "the run 'copy' failed after" in result.stderr
     assert f"with exit status {status}" in result.stderr
 
 
@@ -255,7 +255,7 @@ COMP_TYPE=9
 _python_argcomplete mlbox
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """,
-            "mlbox": f"#!/bin/sh\nexec {sys.executable} -m mlcommons_box \"$@\"\n",
+            "mlbox": f'#!/bin/sh\nexec {sys.executable} -m mlcommons_box "$@"\n',
         },
     )
     (tmp_path / "mlbox").chmod(stat.S_IRWXU)

@@ -52,9 +52,7 @@ def says(wanted: PythonEnvironment, code: str) -> str:
     return subprocess.check_output([str(wanted.interpreter), "-c", code], text=True).strip()
 
 
-def test_it_holds_what_the_requirements_say_and_nothing_of_ours(
-    tmp_path: Path, environ: Mapping[str, str]
-) -> None:
+def test_it_holds_what_the_requirements_say_and_nothing_of_ours(tmp_path: Path, environ: Mapping[str, str]) -> None:
     build = write_files(tmp_path / "build", {"requirements.txt": "six==1.17.0\n"})
     wanted, watcher = environment(build, environ), Watcher()
     assert (wanted.installer is None) == (environ.get("MLCOMMONS_BOX_INSTALLER") == "pip")
@@ -119,9 +117,7 @@ def test_two_at_once_build_once(tmp_path: Path, environ: Mapping[str, str]) -> N
         },
     )
     command = [sys.executable, "-m", "mlcommons_box", "configure", "--platform=local", str(box)]
-    started = [
-        subprocess.Popen(command, env=dict(environ), stderr=subprocess.PIPE, text=True) for _ in range(3)
-    ]
+    started = [subprocess.Popen(command, env=dict(environ), stderr=subprocess.PIPE, text=True) for _ in range(3)]
     said = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert sum("==> building" in text and "building a Python environment" in text for text in said) == 1
@@ -135,7 +131,8 @@ def test_an_interrupt_ends_a_build_and_leaves_nothing(tmp_path: Path, environ: M
         {
             "requirements.txt": "./slow\n",
             "slow/setup.py": "import time; time.sleep(600)",
-            "slow/pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n",
+            "slow/pyproject.toml": "[build-system]\nrequires = []\n"
+            "build-backend = 'backend'\nbackend-path = ['.']\n",
             "slow/backend.py": "import time, pathlib\npathlib.Path(__file__).with_name('started').touch()\n"
             "time.sleep(600)\n",
         },

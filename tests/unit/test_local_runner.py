@@ -33,9 +33,7 @@ def setup(root: Path) -> SetupPlan:
         ({"build/echo.py": None, "build/other.py": ""}, "other.py"),
     ],
 )
-def test_the_program_is_found_by_convention(
-    make_box: MakeBox, files: dict[str, str | None], program: str
-) -> None:
+def test_the_program_is_found_by_convention(make_box: MakeBox, files: dict[str, str | None], program: str) -> None:
     plan = setup(make_box(files))
     runner = runner_with()
     interpreter = str(runner.environment(plan).interpreter)
@@ -124,9 +122,7 @@ class TestEnvironmentKey:
         two = write_files(tmp_path / "b", {"requirements.txt": "# six\n\nsix==1.17.0", "code.py": "2"})
         assert self.directory(one) == self.directory(two)
 
-    def test_other_requirements_another_python_or_another_included_file_make_another(
-        self, tmp_path: Path
-    ) -> None:
+    def test_other_requirements_another_python_or_another_included_file_make_another(self, tmp_path: Path) -> None:
         build = write_files(tmp_path, {"requirements.txt": "-r more.txt\nsix", "more.txt": "numpy==1"})
         first = self.directory(build)
         (build / "more.txt").write_text("numpy==2")
@@ -148,9 +144,7 @@ class TestEnvironmentKey:
             python=None,
             environ={"MLCOMMONS_BOX_INSTALLER": "pip"},
         )
-        assert [command.argv[1:-1] for command in environment.build_commands()] == [
-            ("-m", "venv", "--without-pip")
-        ]
+        assert [command.argv[1:-1] for command in environment.build_commands()] == [("-m", "venv", "--without-pip")]
 
     def test_a_python_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(PreparationError, match=r"no Python '3\.99'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,9 +15,10 @@ from mlcommons_box.planning import BoundParameter, RunPlan
 
 def plan(name: str, reads: str = "", writes: str = "") -> RunPlan:
     """A run that reads and writes the directories named in a text."""
+    sides: tuple[tuple[Literal["input", "output"], str], ...] = (("input", reads), ("output", writes))
     parameters = [
         BoundParameter(name=f"{direction}{number}", type="directory", direction=direction, path=Path(path))
-        for direction, paths in (("input", reads), ("output", writes))
+        for direction, paths in sides
         for number, path in enumerate(paths.split())
     ]
     task = Task(name=name, file=Path(name), inputs=(), outputs=())

@@ -63,7 +63,7 @@ def test_parameters_are_absolute_and_in_the_order_of_the_bindings_inputs_first(b
         ("../elsewhere", "/elsewhere"),
         ("/data/mnist", "/data/mnist"),
         ("with space", "/w/with space"),
-        ("it's \"quoted\"", "/w/it's \"quoted\""),
+        ('it\'s "quoted"', '/w/it\'s "quoted"'),
         ("$(touch x)", "/w/$(touch x)"),
         ("`touch x`", "/w/`touch x`"),
         ("$HOME/data", "/w/$HOME/data"),

@@ -138,9 +138,7 @@ class TestValidate:
                 .read_text()
                 .replace("[tasks/copy.yaml]", "[tasks/copy.yaml, tasks/other.yaml, tasks/gone.yaml]"),
                 "tasks/other.yaml": task,
-                "run/other.yaml": run.replace("task_name: copy", "task_name: other").replace(
-                    "{source:", "{sauce:"
-                ),
+                "run/other.yaml": run.replace("task_name: copy", "task_name: other").replace("{source:", "{sauce:"),
                 "run/more.yaml": run.replace("task_name: copy", "task_name: other").replace("in.txt", "gone.txt"),
             }
         )

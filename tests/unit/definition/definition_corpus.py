@@ -131,6 +131,6 @@ def plain(node: Node) -> Plain:
 
 
 def as_yaml(data: Plain) -> str:
-    """JSON that is YAML too: what only JSON allows in a text is escaped, and nothing is escaped as JSON alone does."""
+    """JSON that is YAML too: what only JSON allows in a text is escaped, and nothing as JSON alone does."""
     text = json.dumps(data, ensure_ascii=False)
     return re.sub("[\x7f-\x9f\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found.group()):04x}", text)

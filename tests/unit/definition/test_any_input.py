@@ -7,15 +7,15 @@ from unicodedata import combining, east_asian_width
 
 import pytest
 import yaml
-from definition_corpus import KINDS, VALID, single_files
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis_settings import quick_or_thorough
 
 from mlcommons_box.definition.schema import PLATFORM_TYPES, check_file
 from mlcommons_box.definition.source import Problems, parse_source, read_source
 from mlcommons_box.errors import Location, Problem
 from mlcommons_box.report.problems import problem_json, problem_text
+from tests.unit.definition.definition_corpus import KINDS, VALID, single_files
+from tests.unit.definition.hypothesis_settings import quick_or_thorough
 
 COLOURS = re.compile(r"\x1b\[(?:3[14];1|1|0)m")
 TEXTS = [file.read_bytes() for file in single_files(VALID)]
@@ -23,15 +23,40 @@ KEYS = sorted({key.decode() for text in TEXTS for key in re.findall(rb"\b[a-z_]+
 
 any_bytes = st.one_of(
     st.binary(max_size=200),
-    st.builds(lambda text, more, place: text[:place] + more + text[place:], st.sampled_from(TEXTS), st.binary(max_size=4), st.integers(0, 300)),
-)  # fmt: skip
+    st.builds(
+        lambda text, more, place: text[:place] + more + text[place:],
+        st.sampled_from(TEXTS),
+        st.binary(max_size=4),
+        st.integers(0, 300),
+    ),
+)
 yaml_like = st.lists(
     st.one_of(
-        st.sampled_from([*"\n :-?[]{},#&*!|>'\"%@`~<\\\t\r\0", "\n  ", ": ", "- ", "---\n", "...\n", "&a ", "*a", "!!str ", "<<: ", "\\x00", "\x85", "\u2028", "\ufeff", "1.0.0", "é", "🐍"]),
+        st.sampled_from(
+            [
+                *"\n :-?[]{},#&*!|>'\"%@`~<\\\t\r\0",
+                "\n  ",
+                ": ",
+                "- ",
+                "---\n",
+                "...\n",
+                "&a ",
+                "*a",
+                "!!str ",
+                "<<: ",
+                "\\x00",
+                "\x85",
+                "\u2028",
+                "\ufeff",
+                "1.0.0",
+                "é",
+                "🐍",
+            ]
+        ),
         st.sampled_from([*KEYS, *KINDS]),
     ),
     max_size=60,
-).map("".join)  # fmt: skip
+).map("".join)
 structures = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(KINDS)),
     lambda inner: st.one_of(

@@ -4,7 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from definition_corpus import (
+
+from mlcommons_box.checking import check_box
+from mlcommons_box.definition.loader import load_box
+from mlcommons_box.errors import Problem
+from tests.unit.definition.definition_corpus import (
     DEFINITIONS,
     INVALID,
     KINDS,
@@ -17,10 +21,6 @@ from definition_corpus import (
     read_single,
     single_files,
 )
-
-from mlcommons_box.checking import check_box
-from mlcommons_box.definition.loader import load_box
-from mlcommons_box.errors import Problem
 
 
 @pytest.mark.parametrize("file", single_files(VALID), ids=name_of)

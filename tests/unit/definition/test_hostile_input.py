@@ -5,13 +5,13 @@ import socket
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 import yaml
-from definition_corpus import KINDS
 
 from mlcommons_box.definition.loader import read_task
 from mlcommons_box.definition.platforms import read_platform
@@ -21,6 +21,7 @@ from mlcommons_box.definition.source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Pro
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Parameter, Task
 from mlcommons_box.report.problems import problem_text
+from tests.unit.definition.definition_corpus import KINDS
 
 TASK = "schema_version: 1.1.0\nschema_type: mlbox_task\noutputs: []\n"
 DOCKER = "schema_version: 1.1.0\nschema_type: mlbox_docker\nimage: ubuntu\ndocker_runtime: docker\n"
@@ -73,7 +74,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     class Counting(yaml.CSafeLoader):
         def get_event(self) -> Any:
-            event = super().get_event()  # type: ignore[no-untyped-call]  # the stubs of PyYAML
+            event = super().get_event()
             seen.append(event)
             return event
 
@@ -233,7 +234,7 @@ def test_a_task_with_thousands_of_parameters_costs_no_more_than_each_of_them_onc
             f"output_binding: {{}}\ninput_binding:\n{bindings}"
         )
         problems = Problems()
-        used = calls(lambda: read_run_configuration(file, tmp_path, {"train": task}, problems))
+        used = calls(partial(read_run_configuration, file, tmp_path, {"train": task}, problems))
         assert len(problems) == (0 if prefix == "parameter" else 101)
         assert used < 300 * count
 
@@ -258,8 +259,9 @@ def test_a_very_long_line_is_shown_in_part(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "range_of_versions", [" " * 500_000 + "x", "1" + " " * 500_000 + "x", "1," * 200_000 + "x", "1" + ".1" * 200_000 + "x"]
-)  # fmt: skip
+    "range_of_versions",
+    [" " * 500_000 + "x", "1" + " " * 500_000 + "x", "1," * 200_000 + "x", "1" + ".1" * 200_000 + "x"],
+)
 def test_a_long_version_range_is_refused_in_one_pass(range_of_versions: str) -> None:
     text = (
         "schema_version: 1.0.0\nschema_type: mlcommons_box_platform\ncontainer: {image: ubuntu}\n"
@@ -279,7 +281,17 @@ def test_a_long_version_is_refused_in_one_pass(version: str) -> None:
     assert len(problems_of(text, "mlbox_root")) == 3
 
 
-HUGE = ["9" * 400, "-" + "9" * 400, "9" * 5000, "0x" + "f" * 5000, "0o" + "7" * 5000, "1e99999", ".inf", "-.INF", ".NaN"]  # fmt: skip
+HUGE = [
+    "9" * 400,
+    "-" + "9" * 400,
+    "9" * 5000,
+    "0x" + "f" * 5000,
+    "0o" + "7" * 5000,
+    "1e99999",
+    ".inf",
+    "-.INF",
+    ".NaN",
+]
 
 
 @pytest.mark.parametrize("number", HUGE)
@@ -329,7 +341,21 @@ def test_a_tag_makes_nothing_happen(monkeypatch: pytest.MonkeyPatch, value: str)
     assert done == []
 
 
-STEERING = ["\x1b[31m", "\x1b]0;title\x07", "\r", "\x08", "\x7f", "\x9b31m", "\u202e", "\u2066", "\u200b", "\u2028", "\x85", "\ufeff", "\U000e0041"]  # fmt: skip
+STEERING = [
+    "\x1b[31m",
+    "\x1b]0;title\x07",
+    "\r",
+    "\x08",
+    "\x7f",
+    "\x9b31m",
+    "\u202e",
+    "\u2066",
+    "\u200b",
+    "\u2028",
+    "\x85",
+    "\ufeff",
+    "\U000e0041",
+]
 
 
 @pytest.mark.parametrize("character", STEERING)

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from definition_corpus import VALID
 
 from mlcommons_box.definition.files import box_root
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration, read_box
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import EX_DEFINITION, EX_USAGE, DefinitionError, UsageError
 from mlcommons_box.model import Box, EnvironmentVariable, Parameter, Task
+from tests.unit.definition.definition_corpus import VALID
 
 ROOT = """schema_version: 1.1.0
 schema_type: mlbox_root

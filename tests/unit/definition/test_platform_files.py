@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from definition_corpus import VALID
 
 from mlcommons_box.definition.loader import load_platform
 from mlcommons_box.definition.platforms import (
@@ -26,6 +25,7 @@ from mlcommons_box.model import (
     SshOptions,
     Toleration,
 )
+from tests.unit.definition.definition_corpus import VALID
 
 
 def variables(**values: str | None) -> tuple[EnvironmentVariable, ...]:

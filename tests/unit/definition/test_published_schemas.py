@@ -9,16 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from definition_corpus import KINDS, VALID, Plain, as_yaml, every_file, name_of, plain, single_files
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis_settings import quick_or_thorough
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from mlcommons_box.definition import json_schema
 from mlcommons_box.definition.schema import check_file
 from mlcommons_box.definition.source import Node, Problems, parse_source, read_source
+from tests.unit.definition.definition_corpus import (
+    KINDS,
+    VALID,
+    Plain,
+    as_yaml,
+    every_file,
+    name_of,
+    plain,
+    single_files,
+)
+from tests.unit.definition.hypothesis_settings import quick_or_thorough
 
 
 def _pattern(validator: Any, pattern: str, instance: object, _: object) -> Iterator[ValidationError]:
@@ -33,7 +42,7 @@ def _finite(_: object, instance: object) -> bool:
     return isinstance(instance, int | float) and not isinstance(instance, bool) and math.isfinite(instance)
 
 
-Validator = extend(
+Validator = extend(  # type: ignore[no-untyped-call]  # the stubs of jsonschema
     Draft202012Validator,
     validators={"pattern": _pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _finite),
@@ -73,9 +82,39 @@ def test_rules_and_schemas_accept_and_refuse_the_same_files(file: Path) -> None:
 
 
 VALUES: list[Plain] = [
-    None, True, False, 0, 1, -1, 2.0, 0.5, 1e300, 10**200, "", "a", "a b", "-a", "a\n", "a\0b", "1.0.0", "8G", "30m", "all",
-    "docker", "none", "\x85", "\ufeff", "a\u2028", [], ["a"], [1], {}, {"a": "b"}, {"low": 0, "high": 1}, {"": 1},
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2.0,
+    0.5,
+    1e300,
+    10**200,
+    "",
+    "a",
+    "a b",
+    "-a",
+    "a\n",
+    "a\0b",
+    "1.0.0",
+    "8G",
+    "30m",
+    "all",
+    "docker",
+    "none",
+    "\x85",
+    "\ufeff",
+    "a\u2028",
+    [],
+    ["a"],
+    [1],
+    {},
+    {"a": "b"},
+    {"low": 0, "high": 1},
+    {"": 1},
+]
 NAMES = ["description", "network", "resources", "user", "host", "runtime", "schema_type", "schema_version", "x", ""]
 WELL_FORMED = [plain(node) for file in single_files(VALID) if (node := read_source(file, Problems()))]
 

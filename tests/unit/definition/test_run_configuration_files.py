@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,7 +219,7 @@ def test_a_kubernetes_run_may_name_its_task(tmp_path: Path) -> None:
 
 
 def test_a_task_that_is_really_called_kubernetes_is_meant(tmp_path: Path) -> None:
-    run, problems = read(tmp_path, CLAIMED, {**TASKS, "kubernetes": DOWNLOAD})
+    run, problems = read(tmp_path, CLAIMED, {**TASKS, "kubernetes": replace(DOWNLOAD, name="kubernetes")})
 
     assert run is None
     assert "the task 'kubernetes' has no input 'data_dir'" in [problem.message for problem in problems]
@@ -234,9 +235,15 @@ def test_without_a_claim_kubernetes_is_a_task_like_any_other(tmp_path: Path) -> 
     ("tasks", "words"),
     [
         ({"download": DOWNLOAD}, "no task has exactly the parameters that it binds"),
-        ({"train": TRAIN, "tune": Task(name="tune", file=Path("tune.yaml"), inputs=TRAIN.inputs, outputs=TRAIN.outputs)}, "'train' and 'tune'"),
+        (
+            {
+                "train": TRAIN,
+                "tune": Task(name="tune", file=Path("tune.yaml"), inputs=TRAIN.inputs, outputs=TRAIN.outputs),
+            },
+            "'train' and 'tune'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_kubernetes_run_of_no_task_or_of_several_has_to_name_it(
     tmp_path: Path, tasks: dict[str, Task | None], words: str
 ) -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from definition_corpus import TRAIN, VALID
 
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.model import Sweep, SweepRange
+from tests.unit.definition.definition_corpus import TRAIN, VALID
 
 FOLDER = VALID / "sweep"
 SWEEPS = [
