@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.runners.python_environment import CACHE_VARIABLE
+from mlcommons_box.cli.selection import PLATFORM_VARIABLE
+from mlcommons_box.runners.once import CACHE_VARIABLE
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -83,3 +84,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the cache of whoever runs it."""
     monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+
+
+@pytest.fixture(autouse=True)
+def _local_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which engines a machine has is no matter for a test that names none."""
+    monkeypatch.setenv(PLATFORM_VARIABLE, "local")

@@ -1,10 +1,24 @@
-"""Drives a runner through one run: check, prepare, create outputs, run."""
+"""Drives a runner through one run, and keeps its record: check, create outputs, prepare when it is due, run."""
 
 from __future__ import annotations
 
-from mlcommons_box.errors import CannotCreateError, MissingInputError, ProblemsError
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import IO
+
+from mlcommons_box.errors import (
+    EX_SOFTWARE,
+    BoxError,
+    CannotCreateError,
+    Interrupted,
+    MissingInputError,
+    ProblemsError,
+)
 from mlcommons_box.planning import RunPlan, SetupPlan, missing_inputs, unusable_outputs
-from mlcommons_box.runners.interface import Observer, Outcome, Runner
+from mlcommons_box.process import Stream
+from mlcommons_box.record import RunRecord, RunStore, ended, new_record
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner
 
 
 def check(plan: RunPlan, runner: Runner) -> None:
@@ -31,15 +45,89 @@ def configure(plan: SetupPlan, runner: Runner, observer: Observer) -> None:
 
 
 def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
-    """Run a task to its end and return how it ended.
+    """Run a task to its end, record it, and return how it ended.
 
     Raises :class:`~mlcommons_box.errors.BoxError` for what goes wrong before the task starts; a task that
     fails is an outcome.
     """
     check(plan, runner)
-    runner.prepare(plan, observer)
     create_output_directories(plan)
-    return runner.run(plan, observer)
+    began = time.monotonic()
+    with RecordingObserver(plan, runner, observer) as recording:
+        try:
+            try:
+                outcome = runner.run(plan, recording)
+            except NotPrepared:
+                runner.prepare(plan, recording)
+                outcome = runner.run(plan, recording)
+        except BaseException as error:
+            cancelled = isinstance(error, Interrupted | KeyboardInterrupt)
+            status = error.exit_status if isinstance(error, BoxError) else EX_SOFTWARE
+            failed = Outcome(status="cancelled" if cancelled else "failed", exit_status=status, reason=str(error))
+            recording.end(failed, time.monotonic() - began)
+            raise
+        recording.end(outcome, time.monotonic() - began)
+    return outcome
+
+
+class RecordingObserver:
+    """Passes everything on to another observer, and keeps the run's record and logs meanwhile."""
+
+    def __init__(self, plan: RunPlan, runner: Runner, observer: Observer) -> None:
+        self.store = RunStore(plan.workspace)
+        self.observer = observer
+        self.record: RunRecord = new_record(plan, runner.commands(plan))
+        self._files = ExitStack()
+        self._logs: dict[Stream, IO[bytes]] = {}
+
+    def __enter__(self) -> RecordingObserver:
+        self.store.write(self.record)
+        streams: tuple[Stream, ...] = ("stdout", "stderr")
+        try:
+            for stream in streams:
+                path = self.store.log(self.record.id, stream)
+                self._logs[stream] = self._files.enter_context(path.open("wb", buffering=0))
+        except OSError as error:
+            raise CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def end(self, outcome: Outcome, duration: float) -> None:
+        """The run has ended."""
+        self.record = ended(
+            self.record,
+            outcome.status,
+            exit_status=outcome.exit_status,
+            reason=outcome.reason,
+            duration=duration,
+        )
+        self.store.write(self.record)
+
+    def preparing(self, what: str) -> None:
+        self.observer.preparing(what)
+
+    def preparation_output(self, chunk: bytes) -> None:
+        self.observer.preparation_output(chunk)
+
+    def prepared(self) -> None:
+        self.observer.prepared()
+
+    def started(self, native_id: str) -> None:
+        self.record = replace(self.record, native_id=native_id)
+        self.store.write(self.record)
+        self.observer.started(native_id)
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        try:
+            self._logs[stream].write(chunk)
+        except OSError as error:
+            path = self.store.log(self.record.id, stream)
+            raise CannotCreateError(
+                f"cannot write the log {str(path)!r}: {error.strerror}", hint="free some space"
+            ) from error
+        self.observer.output(stream, chunk)
 
 
 def create_output_directories(plan: RunPlan) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,21 +54,27 @@ class BoundParameter:
 
 @dataclass(frozen=True, kw_only=True)
 class SetupPlan:
-    """What has to be ready before any task of the box can run on the platform."""
+    """What has to be ready before any task of the box can run on the platform.
+
+    ``ca_bundle`` is a file with the certificate authorities of this network, for builds and for runs.
+    """
 
     box: Box
     platform: Platform
     workspace: Path
+    ca_bundle: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan(SetupPlan):
     """One run of one task.
 
-    ``parameters`` are in the order of the run configuration's bindings, inputs first.  ``timeout`` is in
-    seconds.  In ``environment`` a value of None is taken from the caller by name.
+    ``id`` names this one run, everywhere and for good.  ``parameters`` are in the order of the run
+    configuration's bindings, inputs first.  ``timeout`` is in seconds.  In ``environment`` a value of None is
+    taken from the caller by name.
     """
 
+    id: str
     run: str
     task: Task
     parameters: tuple[BoundParameter, ...]
@@ -86,9 +93,16 @@ class RunPlan(SetupPlan):
         return tuple(parameter for parameter in self.parameters if parameter.direction == "output")
 
 
-def plan_setup(box: Box, platform: Platform, workspace: Path | None = None) -> SetupPlan:
+def new_run_id() -> str:
+    """A name for one run: the time (UTC), so that names sort by it, and 32 random bits."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
+
+
+def plan_setup(
+    box: Box, platform: Platform, workspace: Path | None = None, ca_bundle: Path | None = None
+) -> SetupPlan:
     """The plan for ``configure``; ``workspace`` is the box's own unless given."""
-    return SetupPlan(box=box, platform=platform, workspace=_absolute_workspace(box, workspace))
+    return SetupPlan(box=box, platform=platform, workspace=_absolute_workspace(box, workspace), ca_bundle=ca_bundle)
 
 
 def plan_run(
@@ -99,17 +113,20 @@ def plan_run(
     workspace: Path | None = None,
     rebind: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    ca_bundle: Path | None = None,
+    run_id: str | None = None,
 ) -> RunPlan:
     """The plan for one run.
 
-    ``rebind`` gives parameters of the run other paths than the run configuration does, by the same rules.
-    The shorter of ``timeout`` and the platform's own limit holds.  Raises :class:`ProblemsError` when a path
-    cannot be used as written.
+    ``run_id`` is a new one unless given.  ``rebind`` gives parameters of the run other paths than the run
+    configuration does, by the same rules.  The shorter of ``timeout`` and the platform's own limit holds.
+    Raises :class:`ProblemsError` when a path cannot be used as written.
     """
     workspace = _absolute_workspace(box, workspace)
     task = next(task for task in box.tasks if task.name == run.task)
     problems: list[Problem] = []
     parameters = bind(box.root, task, _rebound(run, rebind or {}), workspace, problems)
+    problems += _read_and_written(parameters)
     if problems:
         raise ProblemsError(problems)
     limits = [limit for limit in (timeout, platform.resources.time) if limit is not None]
@@ -117,6 +134,8 @@ def plan_run(
         box=box,
         platform=platform,
         workspace=workspace,
+        ca_bundle=ca_bundle,
+        id=run_id or new_run_id(),
         run=run.name,
         task=task,
         parameters=parameters,
@@ -177,6 +196,22 @@ def resolve_path(
         return None
     path = workspace / rest.lstrip("/") if matched else base / written
     return Path(os.path.normpath(path))
+
+
+def _read_and_written(parameters: tuple[BoundParameter, ...]) -> list[Problem]:
+    """A path that is both an input and an output could not be kept from the task and given to it."""
+    inputs = {parameter.path: parameter for parameter in parameters if parameter.direction == "input"}
+    return [
+        Problem(
+            code="read-and-written",
+            message=f"the output {output.name!r} is bound to the path of the input {inputs[output.path].name!r}, "
+            "which the task must not change",
+            location=output.location,
+            hint="bind the output to another path",
+        )
+        for output in parameters
+        if output.direction == "output" and output.path in inputs
+    ]
 
 
 def _rebound(run: RunConfiguration, rebind: Mapping[str, str]) -> RunConfiguration:

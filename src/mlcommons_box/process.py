@@ -35,38 +35,75 @@ OnOutput = Callable[[Stream, bytes], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallerVariable:
+    """The value of a variable of the caller, by its name, so that it never appears in a command that is shown."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """One process to start: arguments, working directory, environment.
 
-    ``environment`` is all that the process gets; a value of None is the caller's own variable of that name
-    (left out where the caller has none), so that a secret never appears in a command that is shown.
-    ``environment`` of None is the caller's whole environment.
+    ``environment`` is all that the process gets; a value of None is the caller's own variable of that name.
+    ``environment`` of None is the caller's whole environment.  ``added`` comes on top of either.  A variable
+    that the caller does not have is left out.
     """
 
     argv: tuple[str, ...]
     directory: Path | None = None
     environment: tuple[tuple[str, str | None], ...] | None = None
+    added: tuple[tuple[str, str | CallerVariable], ...] = ()
 
     def shell(self, caller: Mapping[str, str] = os.environ) -> str:
-        """The command as a line to paste into a shell."""
-        words = list(map(shlex.quote, self.argv))
+        """The command as a line to paste into a shell; secrets in it are replaced by ``***``."""
+        variables = []
+        for name, value in self._values():
+            if isinstance(value, str):
+                variables.append(f"{name}={shlex.quote(redacted(f'{name}={value}').partition('=')[2])}")
+            elif value.name in caller:
+                variables.append(f'{name}="${value.name}"')
+        words = [*variables, *(shlex.quote(redacted(word)) for word in self.argv)]
         if self.environment is not None:
-            variables = []
-            for name, value in self.environment:
-                if value is not None:
-                    variables.append(f"{name}={shlex.quote(value)}")
-                elif name in caller:
-                    variables.append(f'{name}="${name}"')
-            words = ["env", "-i", *variables, *words]
+            words = ["env", "-i", *words]
+        elif variables:
+            words = ["env", *words]
         line = " ".join(words)
         return line if self.directory is None else f"(cd {shlex.quote(str(self.directory))} && {line})"
 
     def variables(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The environment that the process gets."""
-        if self.environment is None:
-            return dict(caller)
-        pairs = ((name, caller.get(name) if value is None else value) for name, value in self.environment)
-        return {name: value for name, value in pairs if value is not None}
+        variables = dict(caller) if self.environment is None else {}
+        for name, value in self._values():
+            found = value if isinstance(value, str) else caller.get(value.name)
+            if found is not None:
+                variables[name] = found
+        return variables
+
+    def _values(self) -> Iterator[tuple[str, str | CallerVariable]]:
+        for name, value in self.environment or ():
+            yield name, CallerVariable(name=name) if value is None else value
+        yield from self.added
+
+
+_TELLING_NAME = (
+    r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key)[\w.-]*"
+)
+_SECRETS = (
+    (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@", r"\1***@"),  # a password in a URL
+    (rf"(?is)^((?:--?)?{_TELLING_NAME}=).+", r"\1***"),  # NAME=value, --name=value
+)
+
+
+def redacted(text: str) -> str:
+    """One word of a command line, or ``NAME=value``, without the passwords and tokens in it."""
+    if "=" not in text and "://" not in text:
+        return text
+    import re
+
+    for pattern, replacement in _SECRETS:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +125,12 @@ def stream(
     timeout: float | None = None,
     grace: float = GRACE,
     mark: str | None = None,
+    client: bool = False,
 ) -> Completed:
     """Run a command and hand over its output as it comes, until it and all that it started have ended.
 
+    ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
+    it passes on, and what an engine keeps running beside it is not ours to end.
     ``timeout`` is in seconds.  SIGINT, SIGTERM and SIGHUP end the whole tree (a second one without grace)
     and are reported in the result.  Raises :class:`UnavailableError` when the program cannot be started.
     """
@@ -100,7 +140,7 @@ def stream(
     with _signals_noted() as signals:
         child = _start(command, environment)
         on_start(child.pid)
-        tree = _Tree(child.pid, mark)
+        tree = _Client(child.pid) if client else _Tree(child.pid, mark)
         deadline = None if timeout is None else time.monotonic() + timeout
         kill_at: float | None = None
         timed_out = False
@@ -218,6 +258,22 @@ class _Outputs:
             os.close(self.ended)
 
 
+class _Client:
+    """One process; the engine that it speaks to has processes of its own."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def end(self, grace: float) -> int:
+        """Nothing of it is left."""
+        return 0
+
+
 class _Tree:
     """Every process that a command started: its group, its descendants, and all that carry its mark."""
 
@@ -286,6 +342,26 @@ def _process(pid: int) -> _Process | None:
     if fields[0] in (b"Z", b"X"):
         return None
     return _Process(pid, int(fields[1]), int(fields[2]), int(fields[19]))
+
+
+def start_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since the system's start; 0 where that cannot be learned."""
+    found = _process(pid)
+    return found.born if found else 0
+
+
+def is_running(pid: int, started_ticks: int) -> bool:
+    """Whether the process of that id is alive and is the one that began then: ids are used again."""
+    if not sys.platform.startswith("linux"):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+    found = _process(pid)
+    return found is not None and found.born == started_ticks
 
 
 def _processes() -> Iterator[_Process]:

@@ -47,11 +47,12 @@ def test_quiet_says_nothing_of_ours(make_box: MakeBox) -> None:
     assert mlbox("run", root, "-q").stderr == ""
 
 
-def test_a_run_leaves_nothing_but_outputs_in_the_box(make_box: MakeBox) -> None:
+def test_a_run_leaves_nothing_but_outputs_and_its_record_in_the_box(make_box: MakeBox) -> None:
     root = make_box({"build/echo.py": "import helper\n", "build/helper.py": ""})
     before = {path for path in root.rglob("*") if path.is_file()}
     assert mlbox("run", root).returncode == 0
-    assert {path for path in root.rglob("*") if path.is_file()} == before
+    made = {path for path in root.rglob("*") if path.is_file()} - before
+    assert {path.parent.parent for path in made} == {root / "workspace/.mlbox/runs"}
 
 
 @pytest.mark.parametrize("status", [1, 64, 77, 255])

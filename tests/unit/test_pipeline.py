@@ -25,7 +25,13 @@ def plan(name: str, reads: str = "", writes: str = "") -> RunPlan:
     box = Box(root=Path("/box"), name="b", author="a", version="1.0.0", spec_version="1.0.0", tasks=(task,))
     platform = Platform(name="local", runner="local", options=LocalOptions())
     return RunPlan(
-        box=box, platform=platform, workspace=box.workspace, run=name, task=task, parameters=tuple(parameters)
+        id=name,
+        box=box,
+        platform=platform,
+        workspace=box.workspace,
+        run=name,
+        task=task,
+        parameters=tuple(parameters),
     )
 
 

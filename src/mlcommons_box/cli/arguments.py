@@ -70,6 +70,23 @@ def add_platform(parser: argparse.ArgumentParser) -> None:
     argument.completer = complete_platforms  # type: ignore[attr-defined]
 
 
+def add_ca_bundle(parser: argparse.ArgumentParser) -> None:
+    """``--ca-bundle FILE``."""
+    parser.add_argument(
+        "--ca-bundle",
+        metavar="FILE",
+        help="hand these certificates, and the package indexes of pip, uv and conda, to builds and runs; "
+        "'host' are this machine's own",
+    )
+
+
+def ca_bundle(arguments: argparse.Namespace) -> Path | None:
+    """The bundle that the arguments or the environment name; raises when it is not there."""
+    from mlcommons_box.runners.site_settings import find_ca_bundle
+
+    return find_ca_bundle(arguments.ca_bundle, os.environ)
+
+
 def box_path(arguments: argparse.Namespace) -> str:
     """The box that the arguments name."""
     if arguments.box is not None and arguments.mlbox is not None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 import argparse
 
 from mlcommons_box import execution
-from mlcommons_box.cli.arguments import add_box, add_platform, add_verbosity, add_workspace, box_path, verbosity
+from mlcommons_box.cli.arguments import (
+    add_box,
+    add_ca_bundle,
+    add_platform,
+    add_verbosity,
+    add_workspace,
+    box_path,
+    ca_bundle,
+    verbosity,
+)
 from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.selection import select_platform
 from mlcommons_box.cli.terminal import Terminal
@@ -28,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(parser)
     add_platform(parser)
     add_workspace(parser)
+    add_ca_bundle(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     add_verbosity(parser)
 
@@ -38,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
     box = load_box(box_path(arguments))
     platform = select_platform(box, arguments.platform, arguments.runner)
     runner = runner_for(platform)
-    plan = plan_setup(box, platform, arguments.workspace)
+    plan = plan_setup(box, platform, arguments.workspace, ca_bundle(arguments))
     if arguments.dry_run:
         execution.check_platform(plan, runner)
         for command in runner.commands(plan):

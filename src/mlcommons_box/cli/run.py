@@ -14,10 +14,12 @@ import time
 from mlcommons_box import execution
 from mlcommons_box.cli.arguments import (
     add_box,
+    add_ca_bundle,
     add_platform,
     add_verbosity,
     add_workspace,
     box_path,
+    ca_bundle,
     complete_runs,
     verbosity,
 )
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="run all run configurations, in the order of the data")
     add_platform(parser)
     add_workspace(parser)
+    add_ca_bundle(parser)
     parser.add_argument(
         "-P",
         dest="bindings",
@@ -92,13 +95,23 @@ def _plans(
 ) -> list[RunPlan]:
     rebind = _bindings(arguments.bindings)
     timeout = _timeout(arguments.timeout)
+    certificates = ca_bundle(arguments)
     plans = []
     unused = set(rebind)
     for run in runs:
         own = {binding.parameter for binding in (*run.inputs, *run.outputs)}
         chosen = {name: path for name, path in rebind.items() if name in own or len(runs) == 1}
         unused -= set(chosen)
-        plans.append(plan_run(box, run, platform, workspace=arguments.workspace, rebind=chosen, timeout=timeout))
+        plan = plan_run(
+            box,
+            run,
+            platform,
+            workspace=arguments.workspace,
+            rebind=chosen,
+            timeout=timeout,
+            ca_bundle=certificates,
+        )
+        plans.append(plan)
     if unused:
         names = ", ".join(sorted(unused))
         raise UsageError(f"no run has a parameter {names!r}", hint="'mlbox describe' lists them")
@@ -140,7 +153,8 @@ def _show(plans: list[RunPlan], runner: Runner) -> int:
 
 
 def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:
-    terminal.step(f"{plan.run}: running with the {plan.platform.runner} runner")
+    file = f" ({plan.platform.file.name})" if plan.platform.file else ""
+    terminal.step(f"{plan.run}: running with the {plan.platform.runner} runner{file}")
     for note in runner.notes(plan):
         terminal.note(note)
     began = time.monotonic()

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import os
+
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.files import PLATFORM_DIRECTORY, RUN_DIRECTORY, find_file, name_below, yaml_files
 from mlcommons_box.definition.loader import load_platform, load_run_configuration
 from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.errors import ConfigurationError, UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
+from mlcommons_box.planning import plan_setup
+from mlcommons_box.runners.registry import runner_for
+
+PLATFORM_VARIABLE = "MLCOMMONS_BOX_PLATFORM"
+"""The platform to use where none is named on the command line."""
+_BEST_FIRST = ("docker", "singularity")
 
 
 def select_platform(box: Box, given: str | None, runner: str | None = None) -> Platform:
-    """The platform that ``given`` names; without it, the best one available.
+    """The platform that ``given`` names; without it, the one of the variable, else the best one available.
 
     With ``runner``, the platform has to be of that kind, and without ``given`` it is the one of that name.
     """
-    platform = _platform(box, given or runner or BUILT_IN_PLATFORMS[0])
+    named = given or runner or os.environ.get(PLATFORM_VARIABLE)
+    platform = _platform(box, named) if named else best_platform(box)
     if runner and platform.runner != runner:
         raise ConfigurationError(
             f"the platform {platform.name!r} is for the {platform.runner} runner, not for {runner}",
             hint=f"name a {runner} platform, or use 'mlbox'",
         )
     return platform
+
+
+def best_platform(box: Box) -> Platform:
+    """The first of the box's container platforms that this machine seems to have an engine for, else ``local``.
+
+    Containers come first, because they keep a task from everything that it was not given.
+    """
+    platforms = [load_platform(file) for file in yaml_files(box.root / PLATFORM_DIRECTORY)]
+    for runner in _BEST_FIRST:
+        for platform in platforms:
+            if platform.runner == runner and runner_for(platform).is_available(plan_setup(box, platform)):
+                return platform
+    return built_in_platform(BUILT_IN_PLATFORMS[0])
 
 
 def _platform(box: Box, given: str) -> Platform:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mlcommons_box.errors import Problem
+from mlcommons_box.errors import EX_TIMED_OUT, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command, Stream
+from mlcommons_box.process import Command, Completed, Stream
 
 Status = Literal["succeeded", "failed", "cancelled", "lost"]
 
@@ -29,6 +29,25 @@ class Outcome:
     status: Status
     exit_status: int
     reason: str | None = None
+
+
+class NotPrepared(Exception):
+    """What a run needs is not there yet; nothing of the task was started.  ``prepare``, then run again."""
+
+
+def outcome_of(completed: Completed, timeout: float | None) -> Outcome:
+    """How a run ended whose task was one process, or whose client passes on the task's exit status."""
+    status = completed.exit_status
+    if completed.interrupted_by is not None:
+        return Outcome(status="cancelled", exit_status=128 + completed.interrupted_by, reason="interrupted")
+    if completed.timed_out:
+        return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=f"it ran longer than {timeout or 0:g} s")
+    reason = f"signal {status - 128} ended it" if 128 < status <= 128 + 64 else None
+    if completed.left_behind:
+        count = completed.left_behind
+        left = "a process" if count == 1 else f"{count} processes"
+        reason = f"it left {left} running, which we ended"
+    return Outcome(status="failed" if status else "succeeded", exit_status=status, reason=reason)
 
 
 class Observer(Protocol):
@@ -53,6 +72,9 @@ class Observer(Protocol):
 class Runner(Protocol):
     """Executes plans on one kind of engine."""
 
+    def is_available(self, plan: SetupPlan) -> bool:
+        """Whether it is worth a try, where nobody has said which platform to use.  Quick; starts nothing."""
+
     def check(self, plan: SetupPlan) -> list[Problem]:
         """What stands in the way: a tool that is missing, a part of the plan that is not supported.
 
@@ -76,4 +98,8 @@ class Runner(Protocol):
         """What preparations left on this machine's disk and can make again; empty when nothing is there."""
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
-        """Run the task to its end.  On an interrupt everything that was started is stopped first."""
+        """Run the task to its end.  On an interrupt everything that was started is stopped first.
+
+        Raises :class:`NotPrepared` when the preparation is due, and
+        :class:`~mlcommons_box.errors.UnavailableError` when the engine itself fails.
+        """

@@ -11,18 +11,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlcommons_box.errors import EX_CONFIGURATION, EX_TIMED_OUT, BoxError, ConfigurationError, Location, Problem
+from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError, Location, Problem
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, stream
-from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.python_environment import PythonEnvironment, python_environment
+from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES, INDEX_VARIABLES, PROXY_VARIABLES
 
 _PASSED = (
     "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_TRUSTED_HOST", "PIP_FIND_LINKS",
+    *PROXY_VARIABLES, *CERTIFICATE_VARIABLES, "SSL_CERT_DIR", *INDEX_VARIABLES, "PIP_CONFIG_FILE", "PIP_FIND_LINKS",
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "LD_LIBRARY_PATH",
 )  # fmt: skip
 """What a task sees of the caller's environment, next to PATH: who and where the caller is, the way to the
@@ -38,6 +37,9 @@ class LocalRunner:
         self.platform = platform
         self.options = platform.options
         self.environ = environ
+
+    def is_available(self, plan: SetupPlan) -> bool:
+        return True
 
     def check(self, plan: SetupPlan) -> list[Problem]:
         resources = self.platform.resources
@@ -93,6 +95,8 @@ class LocalRunner:
         return [directory] if directory.exists() else []
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+        if not self.environment(plan).is_ready():
+            raise NotPrepared
         completed = stream(
             self.task_command(plan),
             on_output=observer.output,
@@ -100,31 +104,21 @@ class LocalRunner:
             timeout=plan.timeout,
             mark=os.urandom(8).hex(),
         )
-        status = completed.exit_status
-        reason: str | None
-        if completed.interrupted_by is not None:
-            return Outcome(status="cancelled", exit_status=128 + completed.interrupted_by, reason="interrupted")
-        if completed.timed_out:
-            reason = f"it ran longer than {plan.timeout:g} s"
-            return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=reason)
-        reason = f"signal {status - 128} ended it" if status > 128 else None
-        if completed.left_behind:
-            count = completed.left_behind
-            left = "a process" if count == 1 else f"{count} processes"
-            reason = f"it left {left} running, which we ended"
-        return Outcome(status="failed" if status else "succeeded", exit_status=status, reason=reason)
+        return outcome_of(completed, plan.timeout)
 
     def environment(self, plan: SetupPlan) -> PythonEnvironment:
         """The Python environment that the box needs."""
         build = plan.box.build
         named = self.options.requirements
         requirements = build / (named or "requirements.txt")
-        if not requirements.is_file():
-            if named:
-                raise ConfigurationError(f"there is no requirements file {str(requirements)!r}")
-            return python_environment(build, requirements=None, python=self.options.python, environ=self.environ)
+        if named and not requirements.is_file():
+            raise ConfigurationError(f"there is no requirements file {str(requirements)!r}")
         return python_environment(
-            build, requirements=requirements, python=self.options.python, environ=self.environ
+            build,
+            requirements=requirements if requirements.is_file() else None,
+            python=self.options.python,
+            environ=self.environ,
+            ca_bundle=plan.ca_bundle,
         )
 
     def task_command(self, plan: RunPlan) -> Command:
@@ -148,6 +142,8 @@ class LocalRunner:
             # Compiled modules go beside the environment, so that a run leaves nothing in build/.
             "PYTHONPYCACHEPREFIX": str(environment.directory / "pycache"),
         }
+        if plan.ca_bundle:
+            variables |= dict.fromkeys(CERTIFICATE_VARIABLES, str(plan.ca_bundle))
         gpus = self.platform.resources.gpus
         if isinstance(gpus, int):
             variables["CUDA_VISIBLE_DEVICES"] = self.first_devices(gpus)

@@ -8,25 +8,26 @@ process that holds it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
 from mlcommons_box.process import Command, stream
+from mlcommons_box.runners.failures import CERTIFICATES, explained, tail
+from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
+from mlcommons_box.runners.programs import which
+from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES
 
-CACHE_VARIABLE = "MLCOMMONS_BOX_CACHE"
 INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
 _LAYOUT = 1
 """Part of every key: raised when environments are built differently."""
 _MARKER = "complete.json"
-_TAIL_LINES = 12
+_WAITING = "waiting: another run builds the same Python environment"
 
 
 class BuildObserver(Protocol):
@@ -42,21 +43,12 @@ class BuildObserver(Protocol):
         """A step wrote something."""
 
 
-def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where this software keeps what it can make again: ``$MLCOMMONS_BOX_CACHE``, else the user's cache."""
-    if environ.get(CACHE_VARIABLE):
-        return Path(os.path.abspath(environ[CACHE_VARIABLE]))
-    base = environ.get("XDG_CACHE_HOME", "")
-    home = environ.get("HOME") or os.path.expanduser("~")
-    return Path(base if base.startswith("/") else os.path.join(home, ".cache"), "mlcommons-box")
-
-
 @dataclass(frozen=True, kw_only=True)
 class PythonEnvironment:
     """An environment: where it is, and what it is made from.
 
     ``requirements`` is None when only the standard library is needed.  ``installer`` is the path of ``uv``,
-    or None for ``venv`` and ``pip``.
+    or None for ``venv`` and ``pip``.  ``ca_bundle`` is for the download alone.
     """
 
     directory: Path
@@ -64,6 +56,7 @@ class PythonEnvironment:
     requirements: Path | None
     python: str
     installer: str | None
+    ca_bundle: Path | None = None
 
     @property
     def bin(self) -> Path:
@@ -96,7 +89,11 @@ class PythonEnvironment:
             install = (interpreter, "-m", "pip", "--disable-pip-version-check", "install", "-r")
         commands = [Command(argv=create, directory=self.build if self.build.is_dir() else None)]
         if self.requirements:
-            commands.append(Command(argv=(*install, str(self.requirements)), directory=self.build))
+            certificates = dict.fromkeys(CERTIFICATE_VARIABLES if self.ca_bundle else (), str(self.ca_bundle))
+            command = Command(
+                argv=(*install, str(self.requirements)), directory=self.build, added=tuple(certificates.items())
+            )
+            commands.append(command)
         return commands
 
     def ensure(self, observer: BuildObserver) -> None:
@@ -104,7 +101,7 @@ class PythonEnvironment:
         if self.is_ready():
             return
         try:
-            with self._locked(observer):
+            with once(self.lock_file, lambda: observer.preparing(_WAITING)):
                 if not self.is_ready():
                     self._build(observer)
         except OSError as error:
@@ -114,17 +111,6 @@ class PythonEnvironment:
             ) from error
         finally:
             observer.prepared()
-
-    @contextmanager
-    def _locked(self, observer: BuildObserver) -> Iterator[None]:
-        self.directory.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock_file.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                observer.preparing("waiting: another run builds the same Python environment")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
     def _build(self, observer: BuildObserver) -> None:
         import shutil
@@ -153,18 +139,16 @@ class PythonEnvironment:
         if completed.interrupted_by is not None:
             raise Interrupted(completed.interrupted_by)
         if completed.exit_status != 0:
-            lines = said.decode("utf-8", "replace").strip().splitlines()
-            tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
             raise PreparationError(
                 f"cannot build the Python environment: {Path(command.argv[0]).name} ended with status "
-                f"{completed.exit_status}\n{tail}",
+                f"{completed.exit_status}\n{tail(bytes(said))}",
                 hint=self._remedy(said),
             )
 
     def _remedy(self, said: bytearray) -> str | None:
+        if explained(said.decode("utf-8", "replace"), (CERTIFICATES,)):
+            return CERTIFICATES.remedy
         text = said.lower()
-        if b"certificate" in text:
-            return "for a network with its own certificate authority, set SSL_CERT_FILE (uv) or PIP_CERT (pip)"
         if b"ensurepip" in text:
             return "install uv ('pip install uv'), or your system's package for venv (Debian: python3-venv)"
         if self.installer and (b"failed to fetch" in text or b"connect" in text):
@@ -184,7 +168,12 @@ class PythonEnvironment:
 
 
 def python_environment(
-    build: Path, *, requirements: Path | None, python: str | None, environ: Mapping[str, str]
+    build: Path,
+    *,
+    requirements: Path | None,
+    python: str | None,
+    environ: Mapping[str, str],
+    ca_bundle: Path | None = None,
 ) -> PythonEnvironment:
     """The environment for a requirements file (None: the standard library only) and a Python.
 
@@ -203,7 +192,12 @@ def python_environment(
     wanted = requirements if requirements and _effective_lines(requirements) else None
     directory = cache_directory(environ) / "environments" / digest.hexdigest()[:24]
     return PythonEnvironment(
-        directory=directory, build=build, requirements=wanted, python=interpreter, installer=installer
+        directory=directory,
+        build=build,
+        requirements=wanted,
+        python=interpreter,
+        installer=installer,
+        ca_bundle=ca_bundle,
     )
 
 
@@ -211,7 +205,7 @@ def _uv(environ: Mapping[str, str]) -> str | None:
     if environ.get(INSTALLER_VARIABLE) == "pip":
         return None
     beside = Path(sys.executable).parent / "uv"
-    return _which("uv", environ) or (str(beside) if beside.is_file() else None)
+    return which("uv", environ) or (str(beside) if beside.is_file() else None)
 
 
 def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
@@ -220,16 +214,7 @@ def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
     if "/" in python:
         return python if Path(python).is_file() else None
     name = f"python{python}" if python[:1].isdigit() else python
-    return _which(name, environ)
-
-
-def _which(program: str, environ: Mapping[str, str]) -> str | None:
-    """``shutil.which`` for a plain name; shutil itself loads three compression libraries."""
-    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
-        candidate = os.path.join(directory, program)
-        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
-            return candidate
-    return None
+    return which(name, environ)
 
 
 def _identity(interpreter: str) -> tuple[str, ...]:

@@ -293,10 +293,11 @@ class TestRun:
         assert result.status == EX_MISSING_INPUT
         assert "gone.txt" in result.err
 
-    def test_a_platform_without_a_runner_is_unavailable(self, mlbox: Call) -> None:
-        result = mlbox("run", REPOSITORY / "examples/mnist", "--task=train", "--platform=docker", "--dry-run")
+    def test_a_platform_without_a_runner_is_unavailable(self, make_box: MakeBox, mlbox: Call) -> None:
+        platform = "schema_type: mlbox_slurm\nschema_version: 1.1.0\nplatform: local\n"
+        result = mlbox("run", make_box({"platforms/remote.yaml": platform}), "--platform=remote", "--dry-run")
         assert result.status == EX_UNAVAILABLE
-        assert "docker runner, which this version does not have" in result.err
+        assert "slurm runner, which this version does not have" in result.err
 
     def test_mistakes_in_other_runs_do_not_stop_a_run(self, make_box: MakeBox, mlbox: Call) -> None:
         root = make_box({"run/broken.yaml": "a: 1\n"})

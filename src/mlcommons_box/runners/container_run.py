@@ -1,0 +1,76 @@
+"""What the container runners share about a run: the task's environment, and words for what they cannot give."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
+from mlcommons_box.model import Platform
+from mlcommons_box.planning import RunPlan
+from mlcommons_box.process import CallerVariable
+from mlcommons_box.runners.site_settings import (
+    CA_FILE,
+    CERTIFICATE_VARIABLES,
+    INDEX_VARIABLES,
+    PROXY_VARIABLES,
+    present,
+)
+
+USER_NAME = "box"
+"""What programs are told when they ask who they run as; the caller's number has no name in a stranger's image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who runs us: numbers of the user, of the group, and of the other groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+    @classmethod
+    def of_this_process(cls) -> Caller:
+        """The user of this process."""
+        gid = os.getegid()
+        return cls(uid=os.geteuid(), gid=gid, groups=tuple(sorted(set(os.getgroups()) - {gid})))
+
+
+def task_environment(plan: RunPlan, environ: Mapping[str, str], home: str) -> dict[str, str | CallerVariable]:
+    """All that the task gets on top of the image's own environment."""
+    variables: dict[str, str | CallerVariable] = {"HOME": home, "USER": USER_NAME, "LOGNAME": USER_NAME}
+    variables |= {name: CallerVariable(name=name) for name in present(PROXY_VARIABLES, environ)}
+    if plan.ca_bundle:
+        variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CA_FILE)
+        variables |= {name: CallerVariable(name=name) for name in present(INDEX_VARIABLES, environ)}
+    for variable in plan.environment:
+        if variable.value is not None:
+            variables[variable.name] = variable.value
+        elif variable.name in environ:
+            variables[variable.name] = CallerVariable(name=variable.name)
+    return variables
+
+
+def fields(*flags: str, **values: object) -> str:
+    """``type=bind,source=...`` as the ``--mount`` of every engine reads it: one record of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([*(f"{key}={value}" for key, value in values.items()), *flags])
+    return text.getvalue()
+
+
+def unsupported(platform: Platform, what: str, names: Iterable[str], hint: str) -> list[Problem]:
+    """A problem for every key of the platform file that this runner has no way to honour."""
+    where = platform.location or (Location(file=str(platform.file)) if platform.file else None)
+    return [
+        Problem(
+            code="unsupported",
+            message=f"{what} cannot give what {name!r} asks for",
+            location=where,
+            hint=hint,
+            exit_status=EX_CONFIGURATION,
+        )
+        for name in names
+    ]

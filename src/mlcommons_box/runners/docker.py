@@ -1,0 +1,268 @@
+"""The Docker runner: ``docker``, ``nvidia-docker`` or ``podman``, by their command lines.
+
+A task runs as the caller, without privilege, with its inputs read-only and its outputs writable, and in a
+container that is gone when the task has ended.  A run of a box whose image is there is one call of the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from mlcommons_box.errors import Interrupted, Problem, UnavailableError
+from mlcommons_box.model import DockerOptions, Platform
+from mlcommons_box.planning import RunPlan, SetupPlan
+from mlcommons_box.process import CallerVariable, Command, capture, redacted, stream
+from mlcommons_box.runners.container_run import Caller, fields, task_environment
+from mlcommons_box.runners.docker_image import DockerImage, cannot_start
+from mlcommons_box.runners.failures import HeldBack, explained
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
+from mlcommons_box.runners.mounts import Mount, container_mounts, mount_problems
+from mlcommons_box.runners.programs import which
+from mlcommons_box.runners.site_settings import CA_FILE
+
+HOME = "/tmp"  # noqa: S108  # in the container, where any user may write
+_CA_TARGET = PurePosixPath(CA_FILE)
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+"""What root keeps in an image that insists on it: enough to own files and to become somebody else."""
+ENGINE_STATUSES = (125, 126, 127)
+"""Docker and Podman end with these when they could not start the task; a task may end with them too."""
+SELINUX = Path("/sys/fs/selinux/enforce")
+
+
+class DockerRunner:
+    """Runs tasks in containers of Docker or Podman."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        environ: Mapping[str, str] = os.environ,
+        caller: Caller | None = None,
+        selinux: bool | None = None,
+    ) -> None:
+        if not isinstance(platform.options, DockerOptions):
+            raise TypeError("the Docker runner takes a Docker platform")
+        self.platform = platform
+        self.options = platform.options
+        self.environ = environ
+        self.caller = caller or Caller.of_this_process()
+        self.selinux = _selinux_enforces() if selinux is None else selinux
+        self.is_podman = self.options.executable == "podman"
+        self.rootless = self.is_podman and self.caller.uid != 0
+
+    @property
+    def executable(self) -> str:
+        """The client to call; ``nvidia-docker`` is ``docker`` where there is no such wrapper any more."""
+        named = self.options.executable
+        if named == "nvidia-docker" and which(named, self.environ) is None:
+            return "docker"
+        return named
+
+    def image(self, plan: SetupPlan) -> DockerImage:
+        """The image that the platform names."""
+        return DockerImage(
+            name=self.options.image,
+            executable=self.executable,
+            box=plan.box,
+            ca_bundle=plan.ca_bundle,
+            environ=self.environ,
+        )
+
+    def is_available(self, plan: SetupPlan) -> bool:
+        if which(self.executable, self.environ) is None:
+            return False
+        if self.is_podman or self.environ.get("DOCKER_HOST") or self.environ.get("DOCKER_CONTEXT"):
+            return True
+        socket = Path("/var/run/docker.sock")
+        return os.access(socket, os.R_OK | os.W_OK) or (not socket.exists() and self._has_context())
+
+    def _has_context(self) -> bool:
+        home = self.environ.get("DOCKER_CONFIG") or os.path.join(self.environ.get("HOME", "/"), ".docker")
+        return os.path.isdir(os.path.join(home, "contexts", "meta"))
+
+    def check(self, plan: SetupPlan) -> list[Problem]:
+        problems = mount_problems(plan) if isinstance(plan, RunPlan) else []
+        if which(self.executable, self.environ) is None:
+            problems.append(cannot_start(self.executable))
+        return problems
+
+    def notes(self, plan: SetupPlan) -> list[str]:
+        if self.executable != self.options.executable:
+            return ["there is no nvidia-docker here; 'docker run --gpus' does the same"]
+        return []
+
+    def commands(self, plan: SetupPlan) -> list[Command]:
+        if isinstance(plan, RunPlan):
+            return [self.run_command(plan)]
+        return self.image(plan).commands()
+
+    def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+        self.image(plan).ensure(observer)
+
+    def built(self, plan: SetupPlan) -> list[Path]:
+        return []
+
+    def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+        name = container_name(plan)
+        engine = HeldBack(observer, (f"{self.executable}: ".encode(), b"docker: ", b"Error: ", b"Unable to find"))
+        try:
+            completed = stream(
+                self.run_command(plan),
+                on_output=engine.output,
+                on_start=lambda pid: observer.started(name),
+                timeout=plan.timeout,
+                client=True,
+            )
+        except BaseException:  # such as a full disk, or a reader of our output who has left
+            self.remove(name)
+            raise
+        if completed.timed_out or completed.interrupted_by is not None or completed.exit_status > 128:
+            self.remove(name)
+        if completed.exit_status in ENGINE_STATUSES and engine.held:
+            self._explain(plan, engine.held.decode("utf-8", "replace"))
+        engine.release()
+        outcome = outcome_of(completed, plan.timeout)
+        return self._handed_over(plan, outcome)
+
+    def _explain(self, plan: RunPlan, said: str) -> None:
+        """Raise what the engine's own words mean; return when they are the task's."""
+        image = self.image(plan)
+        if image.is_missing(said):
+            raise NotPrepared
+        failure = explained(said, image.failures())
+        if failure or said.startswith(("docker: ", f"{self.executable}: ")):
+            image.fail("start the task", said)
+
+    def remove(self, name: str) -> None:
+        """Remove the container, whatever it is doing; nothing when it is gone."""
+        quickly = ("--time", "0") if self.is_podman else ()
+        command = Command(argv=(self.executable, "rm", "--force", *quickly, name))
+        for _ in range(2):  # a second signal must not keep us from it
+            try:
+                capture(command)
+            except Interrupted:
+                continue
+            except UnavailableError:
+                pass
+            return
+
+    def run_command(self, plan: RunPlan) -> Command:
+        """The one command that runs the task."""
+        mounts = container_mounts(plan)
+        added: list[tuple[str, str | CallerVariable]] = []
+        argv = [self.executable, "run", "--rm", "--init", "--pull", "never", "--name", container_name(plan)]
+        argv += self._security(plan)
+        for mount in mounts.mounts:
+            argv += ["--mount", self._mount(mount)]
+        if plan.ca_bundle:
+            argv += ["--mount", self._mount(Mount(source=plan.ca_bundle, target=_CA_TARGET, writable=False))]
+        for name, value in task_environment(plan, self.environ, HOME).items():
+            by_name = isinstance(value, CallerVariable) or redacted(f"{name}={value}") != f"{name}={value}"
+            argv += ["--env", name if by_name else f"{name}={value}"]
+            if by_name and isinstance(value, str):
+                added.append((name, value))  # a secret is no argument, which every user of the machine could read
+        for key, text in (("box", plan.box.name), ("task", plan.task.name), ("run", plan.id)):
+            argv += ["--label", f"org.mlcommons.box.{key}={text}"]
+        argv += [
+            *self._resources(),
+            *self.platform.arguments,
+            self.options.image,
+            plan.task.name,
+            *mounts.arguments,
+        ]
+        return Command(argv=tuple(argv), added=tuple(added))
+
+    def _security(self, plan: RunPlan) -> list[str]:
+        words = [*self._identity(), "--cap-drop", "ALL"]
+        if self.platform.user in ("root", "0", "0:0"):
+            words += [word for name in ROOT_CAPABILITIES for word in ("--cap-add", name)]
+        words += ["--security-opt", "no-new-privileges"]
+        if self.selinux and not (self.is_podman and self._relabels(plan)):
+            words += ["--security-opt", "label=disable"]
+        if plan.network == "none":
+            words += ["--network", "none"]
+        return words
+
+    def _relabels(self, plan: RunPlan) -> bool:
+        """Only what lies in the workspace is ours to give another label."""
+        workspace = Path(os.path.realpath(plan.workspace))
+        return all(mount.source.is_relative_to(workspace) for mount in container_mounts(plan).mounts)
+
+    def _identity(self) -> list[str]:
+        user = self.platform.user
+        if self.rootless and user is None:
+            return ["--userns", "keep-id", "--user", f"{self.caller.uid}:{self.caller.gid}"]
+        if user is not None:
+            return ["--user", user]
+        groups = (
+            [] if self.is_podman else [word for gid in self.caller.groups for word in ("--group-add", str(gid))]
+        )
+        return ["--user", f"{self.caller.uid}:{self.caller.gid}", *groups]
+
+    def _mount(self, mount: Mount) -> str:
+        flags = [] if mount.writable else ["ro=true" if self.is_podman else "readonly"]
+        if self.selinux and self.is_podman:
+            flags.append("relabel=shared")
+        return fields(*flags, type="bind", source=mount.source, target=mount.target)
+
+    def _resources(self) -> list[str]:
+        resources = self.platform.resources
+        words = []
+        if resources.cpus is not None:
+            words += ["--cpus", f"{resources.cpus:g}"]
+        if resources.memory is not None:
+            words += ["--memory", str(resources.memory), "--memory-swap", str(resources.memory)]
+        gpus = resources.gpus
+        if gpus is None and self.options.executable == "nvidia-docker" and self.executable == "docker":
+            gpus = "all"
+        if gpus and self.is_podman:
+            names = ["all"] if gpus == "all" else [str(number) for number in range(gpus)]
+            words += [word for name in names for word in ("--device", f"nvidia.com/gpu={name}")]
+        elif gpus:
+            words += ["--gpus", str(gpus)]
+        return words
+
+    def _handed_over(self, plan: RunPlan, outcome: Outcome) -> Outcome:
+        """Outputs of a task that ran as somebody else become the caller's."""
+        user = self.platform.user
+        if user is None or (user.partition(":")[0] in ("root", "0") and (self.rootless or self.caller.uid == 0)):
+            return outcome
+        capture(self.hand_over_command(plan))
+        strangers = [path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid)]
+        if not strangers:
+            return outcome
+        reason = f"{len(strangers)} files still belong to somebody else, such as {str(strangers[0])!r}"
+        return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=outcome.reason or reason)
+
+    def hand_over_command(self, plan: RunPlan) -> Command:
+        """Makes the caller the owner of all outputs, by the image's own ``chown``."""
+        mounts = container_mounts(plan).mounts
+        owner = "0:0" if self.rootless else f"{self.caller.uid}:{self.caller.gid}"
+        argv = [self.executable, "run", "--rm", "--pull", "never", "--network", "none", "--user", "0:0"]
+        argv += ["--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE"]
+        argv += ["--security-opt", "no-new-privileges"]
+        for mount in mounts:
+            argv += ["--mount", self._mount(mount)]
+        argv += ["--entrypoint", "chown", self.options.image, "-R", "-h", owner]
+        return Command(argv=(*argv, *(str(mount.target) for mount in mounts if mount.writable)))
+
+
+def container_name(plan: RunPlan) -> str:
+    """The name of a run's container, by which it can be found from anywhere."""
+    return f"mlbox-{plan.id}"
+
+
+def _not_owned(path: Path, uid: int) -> list[Path]:
+    """What at or below a path belongs to somebody else."""
+    found = [path] if os.path.lexists(path) and path.lstat().st_uid != uid else []
+    for parent, folders, names in os.walk(path):
+        found += [Path(parent, name) for name in (*folders, *names) if Path(parent, name).lstat().st_uid != uid]
+    return found
+
+
+def _selinux_enforces() -> bool:
+    try:
+        return SELINUX.read_text().strip() == "1"
+    except OSError:
+        return False

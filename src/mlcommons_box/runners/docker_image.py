@@ -1,0 +1,289 @@
+"""The image of a Docker platform: built from ``build/Dockerfile`` where there is one, else pulled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from mlcommons_box.errors import (
+    EX_UNAVAILABLE,
+    CannotCreateError,
+    Interrupted,
+    PreparationError,
+    Problem,
+    UnavailableError,
+)
+from mlcommons_box.model import Box
+from mlcommons_box.process import CallerVariable, Command, capture, stream
+from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
+from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, Failure, explained, tail
+from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.once import cache_directory, once
+from mlcommons_box.runners.site_settings import (
+    DIRECTORY,
+    PROXY_VARIABLES,
+    holds_password,
+    present,
+    settings_files,
+    settings_variables,
+)
+
+_MISSING = re.compile(r"no such image|image not known|unable to find image", re.IGNORECASE)
+_PLUGIN_DIRECTORIES = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockerImage:
+    """An image, and the client that makes it."""
+
+    name: str
+    executable: str
+    box: Box
+    ca_bundle: Path | None
+    environ: Mapping[str, str]
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether the client is Podman."""
+        return self.executable == "podman"
+
+    @property
+    def dockerfile(self) -> Path:
+        """The recipe, where the box has one."""
+        return self.box.build / "Dockerfile"
+
+    @property
+    def work_directory(self) -> Path:
+        """Where a changed recipe and the settings of this site lie while they are needed."""
+        key = hashlib.sha256(f"{self.box.root}\0{self.executable}\0{self.name}".encode("utf-8", "surrogateescape"))
+        return cache_directory(self.environ) / "builds" / key.hexdigest()[:24]
+
+    def commands(self) -> list[Command]:
+        """The commands that make the image."""
+        if self.dockerfile.is_file():
+            return [self.build_command()]
+        return [Command(argv=(self.executable, "pull", self.name))]
+
+    def build_command(self) -> Command:
+        """Build from the recipe; proxies are handed over by name, and never part of the image."""
+        argv = [self.executable, "build", "--force-rm", "--tag", self.name]
+        argv += [word for name in present(PROXY_VARIABLES, self.environ) for word in ("--build-arg", name)]
+        if self.ca_bundle is None:
+            argv += ["--file", str(self.dockerfile), str(self.box.build)]
+            return Command(argv=tuple(argv))
+        work, by = self.work_directory, self.settings_by()
+        context = work / "context" if by == "copy" else self.box.build
+        if by == "volume":
+            argv += ["--volume", f"{work / 'settings'}:{DIRECTORY}:ro"]
+        elif by == "secret":
+            for name in settings_files(self.ca_bundle, self.environ):
+                argv += ["--secret", f"id={secret_id(name)},src={work / 'settings' / name}"]
+        argv += ["--file", str(work / "Dockerfile"), str(context)]
+        added: tuple[tuple[str, str | CallerVariable], ...] = (("DOCKER_BUILDKIT", "1"),) if by == "secret" else ()
+        return Command(argv=tuple(argv), added=added)
+
+    def settings_by(self) -> SettingsBy:
+        """How this client's builder can be given files that stay out of the image."""
+        if self.is_podman:
+            return "volume"
+        own = Path(self.environ.get("DOCKER_CONFIG") or os.path.join(self.environ.get("HOME", "/"), ".docker"))
+        places = (own / "cli-plugins", *map(Path, _PLUGIN_DIRECTORIES))
+        if any((place / "docker-buildx").exists() for place in places):
+            return "secret"
+        _, said = capture(Command(argv=(self.executable, "--version")))
+        found = re.search(rb"version (\d+)\.", said)
+        # Until version 22 the client has BuildKit built in; from 23 on it needs the plugin.
+        return "secret" if found and 18 < int(found.group(1)) < 23 else "copy"
+
+    def ensure(self, observer: Observer) -> None:
+        """Build or pull; raises :class:`PreparationError` or :class:`UnavailableError`."""
+        key = hashlib.sha256(f"{self.work_directory}\0{self.environ.get('DOCKER_HOST', '')}".encode())
+        lock = cache_directory(self.environ) / "locks" / f"image-{key.hexdigest()[:24]}"
+        try:
+            with once(
+                lock, lambda: observer.preparing(f"waiting: another run prepares the image {self.name}")
+            ) as held:
+                if not held.done_meanwhile:
+                    if self.dockerfile.is_file():
+                        self._build(observer)
+                    else:
+                        self._pull(observer)
+                    held.done()
+        finally:
+            observer.prepared()
+
+    def _build(self, observer: Observer) -> None:
+        import shutil
+
+        try:
+            if self.ca_bundle is not None:
+                self._write_settings(self.ca_bundle, observer)
+            observer.preparing(f"building the image {self.name} with {self.executable} from build/Dockerfile")
+            completed_status, said = self._tell(self.build_command(), observer)
+        except OSError as error:
+            raise CannotCreateError(f"cannot write to {str(self.work_directory)!r}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(self.work_directory, ignore_errors=True)
+        if completed_status != 0:
+            self.fail("build the image", said)
+
+    def _write_settings(self, ca_bundle: Path, observer: Observer) -> None:
+        """Write what the changed build needs, readable by us alone."""
+        import shutil
+
+        work, by = self.work_directory, self.settings_by()
+        files = settings_files(ca_bundle, self.environ)
+        shutil.rmtree(work, ignore_errors=True)
+        settings = work / "settings"
+        if by == "copy":
+            if holds_password(files):
+                raise PreparationError(
+                    "this Docker would leave the password of your package index in the image",
+                    hint="install its plugin 'buildx', which keeps secrets out of images",
+                )
+            observer.preparing("this Docker has no BuildKit: the certificates will be part of the image")
+            shutil.copytree(self.box.build, work / "context", symlinks=True)
+            ignored = work / "context" / ".dockerignore"
+            if ignored.is_file():
+                ignored.write_text(f"{ignored.read_text()}\n!{SETTINGS_CONTEXT}\n")
+            settings = work / "context" / SETTINGS_CONTEXT
+        settings.mkdir(parents=True)
+        work.chmod(0o700)
+        for name, content in files.items():
+            (settings / name).write_bytes(content)
+        text = self.dockerfile.read_text("utf-8")
+        (work / "Dockerfile").write_text(with_settings(text, by, settings_variables(files), files), "utf-8")
+
+    def _pull(self, observer: Observer) -> None:
+        observer.preparing(f"pulling the image {self.name} with {self.executable}")
+        (command,) = self.commands()
+        status, said = self._tell(command, observer)
+        if status == 0:
+            return
+        completed, _ = capture(Command(argv=(self.executable, "image", "inspect", self.name)))
+        if completed.exit_status == 0:
+            observer.preparing(f"the image {self.name} cannot be pulled; the one that is here is used")
+            return
+        self.fail("pull the image", said)
+
+    def _tell(self, command: Command, observer: Observer) -> tuple[int, str]:
+        """Run a command whose output is shown as preparation; its exit status, and all that it said."""
+        said = bytearray()
+
+        def keep(_: str, chunk: bytes) -> None:
+            said.extend(chunk)
+            observer.preparation_output(chunk)
+
+        completed = stream(command, on_output=keep)
+        if completed.interrupted_by is not None:
+            raise Interrupted(completed.interrupted_by)
+        return completed.exit_status, said.decode("utf-8", "replace")
+
+    def is_missing(self, said: str) -> bool:
+        """Whether the engine says that it does not have the image."""
+        return bool(_MISSING.search(said))
+
+    def fail(self, action: str, said: str) -> NoReturn:
+        """Raise with what the engine said and what it means."""
+        failure = explained(said, self.failures())
+        error = PreparationError if failure in (None, CERTIFICATES) else UnavailableError
+        meaning = f": {failure.meaning}" if failure else ""
+        raise error(
+            f"{self.executable} cannot {action} {self.name!r}{meaning}\n{tail(said)}",
+            hint=failure.remedy if failure else None,
+        )
+
+    def failures(self) -> tuple[Failure, ...]:
+        """What this engine may say, and what it means."""
+        return (*(_PODMAN_FAILURES if self.is_podman else _DOCKER_FAILURES), *_FAILURES)
+
+
+def cannot_start(executable: str) -> Problem:
+    """The client is not on this machine."""
+    package = "Podman (podman.io)" if executable == "podman" else "Docker (docs.docker.com/engine/install)"
+    return Problem(
+        code="no-engine",
+        message=f"there is no program {executable!r} on this machine",
+        hint=f"install {package}, or use another platform; 'mlbox doctor' shows what is here",
+        exit_status=EX_UNAVAILABLE,
+    )
+
+
+_DOCKER_FAILURES = (
+    Failure(
+        r"permission denied.*(?:docker\.sock|daemon socket)|dial unix.*permission denied",
+        "you may not use the Docker daemon",
+        "sudo usermod -aG docker $USER, then log in again; or use Podman, which needs no such right",
+    ),
+    Failure(
+        r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
+        r"|connection refused.*docker",
+        "the Docker daemon does not answer",
+        "start it (sudo systemctl start docker), and look at DOCKER_HOST and 'docker context ls'",
+    ),
+    Failure(
+        r"could not select device driver.*gpu|unknown runtime specified nvidia|nvidia-container-cli",
+        "Docker has no access to GPUs here",
+        "install the NVIDIA Container Toolkit and restart Docker",
+    ),
+    Failure(
+        r"bind source path does not exist",
+        "the daemon does not see a path of this machine",
+        "a remote daemon, or one in a virtual machine, has to share the directory",
+    ),
+)
+_PODMAN_FAILURES = (
+    Failure(
+        r"container-init binary not found|catatonit",
+        "Podman has no init program",
+        "install the package 'catatonit'",
+    ),
+    Failure(
+        r"/etc/subuid|/etc/subgid|newuidmap|insufficient UIDs or GIDs|potentially insufficient",
+        "your account has no range of subordinate user ids",
+        "ask for one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER; "
+        "then run 'podman system migrate'",
+    ),
+    Failure(
+        r"slirp4netns|/dev/net/tun|pasta failed",
+        "Podman cannot make a network for you",
+        "install slirp4netns or passt, make /dev/net/tun usable, or give the task 'network: none'",
+    ),
+    Failure(
+        r"unresolvable CDI devices|nvidia\.com/gpu",
+        "Podman has no access to GPUs here",
+        "install the NVIDIA Container Toolkit and run 'nvidia-ctk cdi generate'",
+    ),
+)
+_FAILURES = (
+    NO_SPACE,
+    CERTIFICATES,
+    Failure(
+        r"executable file not found|exec format error|no such file or directory: unknown|permission denied: unknown"
+        r"|no command specified",
+        "the image has no program that can be started",
+        "look at ENTRYPOINT in build/Dockerfile, and at the processor that the image is for",
+    ),
+    Failure(
+        r"pull access denied|manifest unknown|repository does not exist|manifest for .* not found|not found: manifest"
+        r"|name unknown|requested access to the resource is denied|unauthorized",
+        "there is no such image for you",
+        "look at the image's name, log in to its registry, or add build/Dockerfile to build it",
+    ),
+    Failure(
+        r"no such host|i/o timeout|TLS handshake timeout|temporary failure in name resolution|dial tcp"
+        r"|network is unreachable",
+        "the registry cannot be reached",
+        "look at the network and at the proxies of the engine; an image that is here needs no registry",
+    ),
+)

@@ -1,0 +1,127 @@
+"""The container path rules that Docker and Singularity share: what is mounted where, and what the task is told.
+
+A parameter's path in the container is ``/mlbox_io{N}/{basename}``; N counts distinct mounts from 0.  A directory
+mounts itself.  An input file mounts itself.  An output file mounts its parent directory, because programs append
+to it and replace it by rename.  Inputs are read-only.  What lies below another mount is mounted over it once more,
+so that an input below an output stays read-only and an output below an input writable.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mlcommons_box.errors import EX_CONFIGURATION, Problem
+from mlcommons_box.planning import BoundParameter, RunPlan, holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A path of this machine, links followed, and where it is in the container."""
+
+    source: Path
+    target: PurePosixPath
+    writable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mounts:
+    """What a container sees of this machine, outer mounts first, and the task's own arguments."""
+
+    mounts: tuple[Mount, ...]
+    arguments: tuple[str, ...]
+
+
+def container_mounts(plan: RunPlan) -> Mounts:
+    """The mounts of a run and the arguments ``--name=path`` that the task gets.  Pure, but for following links."""
+    top = [mount for mount in _sources(plan.parameters) if mount.number is not None]
+    places = {source.path: source.place() for source in top}
+    mounts = []
+    for source in sorted(_sources(plan.parameters), key=lambda source: len(source.path.parts)):
+        target = places.get(source.path) or _inside(source.path, places)
+        mounts.append(Mount(source=source.path, target=target, writable=source.writable))
+    arguments = tuple(f"--{each.name}={_inside(real_path(each), places)}" for each in plan.parameters)
+    return Mounts(mounts=tuple(mounts), arguments=arguments)
+
+
+def mount_problems(plan: RunPlan) -> list[Problem]:
+    """What of a run cannot be mounted: the root of the file system, and an output that is an input by a link."""
+    problems = []
+    inputs = {real_path(each): each for each in plan.inputs}
+    for each in plan.parameters:
+        path, reason = real_path(each), None
+        if path == path.parent or _mounted(each) == _mounted(each).parent:
+            reason = "the root directory cannot be mounted into a container"
+        elif each.direction == "output" and path in inputs:
+            reason = f"by a link it is the input {inputs[path].name!r}, which the task must not change"
+        elif each.direction == "output" and _mounted(each) in inputs:
+            reason = f"it is written into the input {inputs[_mounted(each)].name!r}, which is read-only"
+        if reason:
+            problems.append(
+                Problem(
+                    code="cannot-mount",
+                    message=f"the {each.direction} {each.name!r} ({str(each.path)!r}) cannot be used: {reason}",
+                    location=each.location,
+                    hint="bind it to another path",
+                    exit_status=EX_CONFIGURATION,
+                )
+            )
+    return problems
+
+
+def real_path(parameter: BoundParameter) -> Path:
+    """Where a parameter's path leads, links followed; its last part may not exist yet."""
+    return Path(os.path.realpath(parameter.path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A path to mount.  ``number`` counts those that lie below no other; ``is_parent`` of an output file."""
+
+    path: Path
+    writable: bool
+    number: int | None
+    is_parent: bool
+
+    def place(self) -> PurePosixPath:
+        directory = PurePosixPath(f"/mlbox_io{self.number}")
+        return directory if self.is_parent else directory / self.path.name
+
+
+def _mounted(parameter: BoundParameter) -> Path:
+    """The path that a parameter mounts."""
+    path = real_path(parameter)
+    return path.parent if parameter.direction == "output" and parameter.type == "file" else path
+
+
+def _sources(parameters: tuple[BoundParameter, ...]) -> list[_Source]:
+    """Every distinct path to mount, in the order of the parameters; writable when any output needs it."""
+    writable: dict[Path, bool] = {}
+    is_parent: dict[Path, bool] = {}
+    for each in parameters:
+        path = _mounted(each)
+        writable[path] = writable.get(path, False) or each.direction == "output"
+        is_parent.setdefault(path, path != real_path(each))
+    sources = []
+    number = 0
+    for path in writable:
+        outer = [other for other in writable if other != path and holds(other, path)]
+        if outer and writable[max(outer, key=lambda other: len(other.parts))] == writable[path]:
+            continue  # the mount around it already gives what it needs
+        sources.append(
+            _Source(
+                path=path,
+                writable=writable[path],
+                number=None if outer else number,
+                is_parent=is_parent[path],
+            )
+        )
+        number += not outer
+    return sources
+
+
+def _inside(path: Path, places: dict[Path, PurePosixPath]) -> PurePosixPath:
+    """Where a path is in the container, by the mount that holds it."""
+    outer = next(source for source in places if holds(source, path))
+    return places[outer] / path.relative_to(outer)

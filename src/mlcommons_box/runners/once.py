@@ -1,0 +1,66 @@
+"""A lock between processes of one machine, so that two who prepare the same do the work once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlcommons_box.errors import CannotCreateError
+
+CACHE_VARIABLE = "MLCOMMONS_BOX_CACHE"
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """Where this software keeps what it can make again: ``$MLCOMMONS_BOX_CACHE``, else the user's cache."""
+    if environ.get(CACHE_VARIABLE):
+        return Path(os.path.abspath(environ[CACHE_VARIABLE]))
+    base = environ.get("XDG_CACHE_HOME", "")
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return Path(base if base.startswith("/") else os.path.join(home, ".cache"), "mlcommons-box")
+
+
+class Once:
+    """Holds a lock.  ``done_meanwhile`` says that somebody else finished the same work while we waited."""
+
+    def __init__(self, descriptor: int, before: bytes) -> None:
+        self._descriptor = descriptor
+        self.done_meanwhile = _stamp(descriptor) != before
+
+    def done(self) -> None:
+        """Tell those who wait that the work is done."""
+        stamp = os.urandom(8).hex().encode()
+        os.pwrite(self._descriptor, stamp, 0)
+
+
+@contextmanager
+def once(lock_file: Path, waiting: Callable[[], None]) -> Iterator[Once]:
+    """Hold the lock for as long as the context lasts; ``waiting`` is called when somebody else has it.
+
+    The system releases the lock with the process that holds it.  Raises :class:`CannotCreateError` when there
+    can be no lock file.
+    """
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise CannotCreateError(
+            f"cannot create the lock {str(lock_file)!r}: {error.strerror or error}",
+            hint=f"free some space, or set {CACHE_VARIABLE} to a directory that you can write to",
+        ) from error
+    try:
+        before = _stamp(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield Once(descriptor, before)
+    finally:
+        os.close(descriptor)
+
+
+def _stamp(descriptor: int) -> bytes:
+    return os.pread(descriptor, 64, 0)

@@ -1,0 +1,198 @@
+"""The Singularity runner: Apptainer or SingularityCE, by their command line.
+
+A task runs as the caller, cut off from the caller's files, environment and processes but for what its parameters
+name.  Its home and its ``/tmp`` are a scratch directory of its own, which is gone when the task has ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, Problem, UnavailableError
+from mlcommons_box.model import Platform, SingularityOptions
+from mlcommons_box.planning import RunPlan, SetupPlan
+from mlcommons_box.process import CallerVariable, Command, stream
+from mlcommons_box.runners.container_run import fields, task_environment, unsupported
+from mlcommons_box.runners.failures import HeldBack, explained, tail
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
+from mlcommons_box.runners.mounts import container_mounts, mount_problems
+from mlcommons_box.runners.programs import which
+from mlcommons_box.runners.singularity_image import FAILURES, SingularityImage, variable_prefix
+from mlcommons_box.runners.site_settings import CA_FILE
+
+EXECUTABLES = ("apptainer", "singularity")
+HOME = "/mlbox_home"
+"""The task's home in the container."""
+_FATAL = 255
+"""Apptainer ends with this when it could not start the task; a task may end with it too."""
+
+
+class SingularityRunner:
+    """Runs tasks in containers of Apptainer or Singularity."""
+
+    def __init__(self, platform: Platform, environ: Mapping[str, str] = os.environ) -> None:
+        if not isinstance(platform.options, SingularityOptions):
+            raise TypeError("the Singularity runner takes a Singularity platform")
+        self.platform = platform
+        self.options = platform.options
+        self.environ = environ
+
+    @property
+    def executable(self) -> str:
+        """The program that is here; ``apptainer`` when there is neither."""
+        return next((name for name in EXECUTABLES if which(name, self.environ)), EXECUTABLES[0])
+
+    def image(self, plan: SetupPlan) -> SingularityImage:
+        """The image file that the platform names."""
+        return SingularityImage(
+            written=self.options.image,
+            executable=self.executable,
+            box=plan.box,
+            workspace=plan.workspace,
+            ca_bundle=plan.ca_bundle,
+            environ=self.environ,
+        )
+
+    def is_available(self, plan: SetupPlan) -> bool:
+        return which(self.executable, self.environ) is not None and self.image(plan).is_within_reach()
+
+    def check(self, plan: SetupPlan) -> list[Problem]:
+        user = self.platform.user
+        asked = [] if user in (None, "root") else ["user"]
+        problems = unsupported(
+            self.platform,
+            "the Singularity runner, where a task runs as the caller,",
+            asked,
+            "remove it, or write 'user: root' for an image that insists on root",
+        )
+        if isinstance(plan, RunPlan):
+            problems += mount_problems(plan)
+            if ":" in str(self.scratch(plan)):
+                problems.append(
+                    Problem(
+                        code="cannot-mount",
+                        message=f"the scratch directory {str(self.scratch(plan))!r} has a colon in its name",
+                        hint="set TMPDIR to another directory",
+                        exit_status=EX_CONFIGURATION,
+                    )
+                )
+        if which(self.executable, self.environ) is None:
+            problems.append(
+                Problem(
+                    code="no-engine",
+                    message="there is neither 'apptainer' nor 'singularity' on this machine",
+                    hint="install Apptainer (apptainer.org), or use another platform; "
+                    "'mlbox doctor' shows what is here",
+                    exit_status=UnavailableError.exit_status,
+                )
+            )
+        missing = self.image(plan).undefined_variables()
+        if missing:
+            where = self.platform.location or Location(file=str(self.platform.file))
+            problems.append(
+                Problem(
+                    code="undefined-variable",
+                    message=f"the image {self.options.image!r} names variables that are not set: {', '.join(missing)}",
+                    location=where,
+                    hint="set them, or write the path out",
+                    exit_status=EX_CONFIGURATION,
+                )
+            )
+        return problems
+
+    def notes(self, plan: SetupPlan) -> list[str]:
+        return []
+
+    def commands(self, plan: SetupPlan) -> list[Command]:
+        image = self.image(plan)
+        preparation = [] if isinstance(plan, RunPlan) and image.path.exists() else image.commands()
+        return [*preparation, self.run_command(plan)] if isinstance(plan, RunPlan) else preparation
+
+    def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+        self.image(plan).ensure(observer)
+
+    def built(self, plan: SetupPlan) -> list[Path]:
+        image = self.image(plan)
+        return [image.path] if image.is_ours() else []
+
+    def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+        import shutil
+
+        if not self.image(plan).path.exists():
+            raise NotPrepared
+        scratch = self.scratch(plan)
+        engine = HeldBack(observer, (b"FATAL:", b"\x1b[31mFATAL:", b"Error for command"))
+        try:
+            try:
+                for name in ("home", "work"):
+                    (scratch / name).mkdir(parents=True, mode=0o700)
+            except OSError as error:
+                raise CannotCreateError(
+                    f"cannot create the scratch directory {str(scratch)!r}: {error.strerror}",
+                    hint="set TMPDIR to a directory that you can write to",
+                ) from error
+            completed = stream(
+                self.run_command(plan),
+                on_output=engine.output,
+                on_start=lambda pid: observer.started(str(pid)),
+                timeout=plan.timeout,
+                mark=plan.id,
+            )
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if completed.exit_status in (_FATAL, 1) and engine.held:
+            said = engine.held.decode("utf-8", "replace")
+            failure = explained(said, FAILURES)
+            meaning = f": {failure.meaning}" if failure else ""
+            raise UnavailableError(
+                f"{self.executable} cannot start the task{meaning}\n{tail(said)}",
+                hint=failure.remedy if failure else None,
+            )
+        engine.release()
+        return outcome_of(completed, plan.timeout)
+
+    def scratch(self, plan: RunPlan) -> Path:
+        """The directory that holds the task's home and ``/tmp`` while it runs."""
+        return Path(os.path.abspath(self.environ.get("TMPDIR") or "/tmp"), f"mlbox-{plan.id}")  # noqa: S108
+
+    def run_command(self, plan: RunPlan) -> Command:
+        """The one command that runs the task."""
+        mounts = container_mounts(plan)
+        scratch = self.scratch(plan)
+        argv = [self.executable, "--quiet", "run", "--cleanenv", "--containall"]
+        argv += ["--home", f"{scratch / 'home'}:{HOME}", "--workdir", str(scratch / "work")]
+        for mount in mounts.mounts:
+            flags = () if mount.writable else ("ro",)
+            argv += ["--mount", fields(*flags, type="bind", source=mount.source, destination=mount.target)]
+        if plan.ca_bundle:
+            argv += ["--mount", fields("ro", type="bind", source=plan.ca_bundle, destination=CA_FILE)]
+        if plan.network == "none":
+            argv += ["--net", "--network", "none"]
+        if self.platform.user == "root":
+            argv.append("--fakeroot")
+        argv += [*self._resources(), *self.platform.arguments]
+        argv += [str(self.image(plan).path), plan.task.name, *mounts.arguments]
+        return Command(argv=tuple(argv), added=tuple(self._environment(plan)))
+
+    def _environment(self, plan: RunPlan) -> list[tuple[str, str | CallerVariable]]:
+        """The task's variables, as the engine takes them: by variables of its own, so that none is an argument."""
+        variables = task_environment(plan, self.environ, HOME)
+        del variables["HOME"]  # it follows from --home
+        gpus = self.platform.resources.gpus
+        if isinstance(gpus, int) and gpus:
+            visible = self.environ.get("CUDA_VISIBLE_DEVICES")
+            devices = visible.split(",") if visible is not None else [str(number) for number in range(gpus)]
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices[:gpus])
+        prefix = variable_prefix(self.executable)
+        return [(f"{prefix}{name}", value) for name, value in variables.items()]
+
+    def _resources(self) -> list[str]:
+        resources = self.platform.resources
+        words = []
+        if resources.cpus is not None:
+            words += ["--cpus", f"{resources.cpus:g}"]
+        if resources.memory is not None:
+            words += ["--memory", str(resources.memory), "--memory-swap", str(resources.memory)]
+        return [*words, "--nv"] if resources.gpus else words

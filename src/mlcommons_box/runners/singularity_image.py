@@ -1,0 +1,307 @@
+"""The image file of a Singularity platform: built from a recipe, converted from a Docker image, or as it is.
+
+It is written beside its final name and renamed, so that a file of that name is always a whole image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlcommons_box.definition.files import PLATFORM_DIRECTORY, yaml_files
+from mlcommons_box.definition.platforms import read_platform
+from mlcommons_box.definition.source import Problems
+from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
+from mlcommons_box.model import Box, DockerOptions
+from mlcommons_box.process import CallerVariable, Command, capture, stream
+from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, Failure, explained, tail
+from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.once import cache_directory, once
+from mlcommons_box.runners.programs import which
+from mlcommons_box.runners.site_settings import (
+    DIRECTORY,
+    PROXY_VARIABLES,
+    present,
+    settings_files,
+    settings_variables,
+)
+
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_SOURCE = re.compile(r"(?:docker|docker-daemon|oras|library|shub|https?)://.+|docker-daemon:.+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingularityImage:
+    """An image file, and the program that makes it; ``written`` is what the platform file says."""
+
+    written: str
+    executable: str
+    box: Box
+    workspace: Path
+    ca_bundle: Path | None
+    environ: Mapping[str, str]
+
+    @property
+    def source(self) -> str | None:
+        """The address of an image somewhere else, where the platform names one in place of a file."""
+        return self.written if _SOURCE.fullmatch(self.written) else None
+
+    @property
+    def path(self) -> Path:
+        """The image file: variables expanded, relative to the workspace."""
+        if self.source:
+            return cache_directory(self.environ) / "images" / f"{_digest(self.source)}.sif"
+        return Path(os.path.normpath(self.workspace / self._expanded()))
+
+    def _expanded(self) -> str:
+        def value(matched: re.Match[str]) -> str:
+            name = matched.group(1) or matched.group(2)
+            return str(self.workspace) if name == "WORKSPACE" else self.environ.get(name, matched.group())
+
+        return _VARIABLE.sub(value, self.written)
+
+    def undefined_variables(self) -> list[str]:
+        """The variables in the path that are not set."""
+        names = [matched.group(1) or matched.group(2) for matched in _VARIABLE.finditer(self.written)]
+        return [name for name in names if name != "WORKSPACE" and name not in self.environ]
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe, where the box has one."""
+        return self.box.build / "Singularity.recipe"
+
+    @property
+    def partial(self) -> Path:
+        """Where the image is written."""
+        return self.path.with_name(f".{self.path.name}.partial")
+
+    @property
+    def note(self) -> Path:
+        """Says from what we built the image: a file that is not there for an image that somebody else made."""
+        return cache_directory(self.environ) / "images" / f"{_digest(str(self.path))}.built-from"
+
+    @property
+    def work_directory(self) -> Path:
+        """Where a changed recipe and the settings of this site lie while they are needed."""
+        return cache_directory(self.environ) / "builds" / _digest(f"{self.path}\0{self.box.root}")
+
+    def is_ours(self) -> bool:
+        """Whether we built the file that is there."""
+        return self.path.is_file() and self.note.is_file()
+
+    def is_within_reach(self) -> bool:
+        """Whether the file is there, or could be made."""
+        if self.undefined_variables():
+            return False
+        if self.path.exists():
+            return True
+        there = next(parent for parent in self.path.parents if parent.exists())
+        return os.access(there, os.W_OK | os.X_OK)
+
+    def commands(self) -> list[Command]:
+        """The command that makes the image."""
+        return [self.build_command()]
+
+    def build_command(self) -> Command:
+        """Build from the recipe, or convert an image."""
+        argv = [self.executable, "build", "--force"]
+        if self.source or not self.recipe.is_file():
+            return Command(argv=(*argv, str(self.partial), self.source or self.docker_source()))
+        argv.append("--fakeroot")
+        prefix = variable_prefix(self.executable)
+        variables: dict[str, str | CallerVariable] = {
+            f"{prefix}{name}": CallerVariable(name=name) for name in present(PROXY_VARIABLES, self.environ)
+        }
+        recipe = self.recipe
+        if self.ca_bundle is not None:
+            recipe = self.work_directory / "Singularity.recipe"
+            argv += ["--bind", f"{self.work_directory / 'settings'}:{DIRECTORY}:ro"]
+            files = settings_files(self.ca_bundle, self.environ)
+            variables |= {f"{prefix}{name}": value for name, value in settings_variables(files).items()}
+        argv += [str(self.partial), str(recipe)]
+        return Command(argv=tuple(argv), directory=self.box.build, added=tuple(variables.items()))
+
+    def docker_source(self) -> str:
+        """The box's Docker image, from the daemon of this machine where it has it, else from its registry.
+
+        Raises :class:`PreparationError` when the box has none.
+        """
+        for file in yaml_files(self.box.root / PLATFORM_DIRECTORY):
+            platform = read_platform(file, Problems())
+            if platform and isinstance(platform.options, DockerOptions):
+                return f"docker://{platform.options.image}"
+        raise PreparationError(
+            f"there is no image {str(self.path)!r}, and nothing to make it from",
+            hint="add build/Singularity.recipe or a Docker platform to the box, or put the image there",
+        )
+
+    def ensure(self, observer: Observer) -> None:
+        """Make the image, unless it is there and what it was made from has not changed."""
+        if self.path.exists() and not self.is_stale():
+            return
+        lock = cache_directory(self.environ) / "locks" / f"image-{_digest(str(self.path))}"
+        try:
+            with once(lock, lambda: observer.preparing(f"waiting: another run makes {self.path.name}")) as held:
+                if not (held.done_meanwhile and self.path.exists()):
+                    self._make(observer)
+                    held.done()
+        finally:
+            observer.prepared()
+
+    def is_stale(self) -> bool:
+        """Whether we built the image, from something else than is there now."""
+        try:
+            return self.note.read_text() != self.content_digest()
+        except OSError:
+            return False
+
+    def content_digest(self) -> str:
+        """What the image is made from: the recipe and all of ``build/``, or the name of another image."""
+        digest = hashlib.sha256()
+        for part in self._content():
+            digest.update(part + b"\0")
+        return digest.hexdigest()
+
+    def _content(self) -> Iterator[bytes]:
+        if self.source or not self.recipe.is_file():
+            yield (self.source or self.docker_source()).encode()
+            return
+        for parent, folders, names in os.walk(self.box.build):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(parent, name)
+                if file.is_file():
+                    yield os.fsencode(file.relative_to(self.box.build))
+                    yield hashlib.sha256(file.read_bytes()).digest()
+
+    def _make(self, observer: Observer) -> None:
+        import shutil
+
+        digest = self.content_digest()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.ca_bundle is not None and self.recipe.is_file():
+                self._write_settings(self.ca_bundle)
+            self._build(observer)
+            self.partial.replace(self.path)
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            self.note.write_text(digest)
+        except OSError as error:
+            raise CannotCreateError(
+                f"cannot create the image {str(self.path)!r}: {error.strerror}",
+                hint="name another path as 'image' in the platform file; relative ones are relative to the workspace",
+            ) from error
+        finally:
+            self.partial.unlink(missing_ok=True)
+            shutil.rmtree(self.work_directory, ignore_errors=True)
+
+    def _build(self, observer: Observer) -> None:
+        command = self._from_daemon() or self.build_command()
+        what = command.argv[-1] if "--fakeroot" not in command.argv else "build/Singularity.recipe"
+        observer.preparing(f"making the image {self.path.name} with {self.executable} from {what}")
+        said = bytearray()
+
+        def keep(_: str, chunk: bytes) -> None:
+            said.extend(chunk)
+            observer.preparation_output(chunk)
+
+        completed = stream(command, on_output=keep, mark=os.urandom(8).hex())
+        if completed.interrupted_by is not None:
+            raise Interrupted(completed.interrupted_by)
+        if completed.exit_status != 0:
+            failure = explained(said.decode("utf-8", "replace"), FAILURES)
+            meaning = f": {failure.meaning}" if failure else ""
+            raise PreparationError(
+                f"{self.executable} cannot make the image {str(self.path)!r}{meaning}\n{tail(bytes(said))}",
+                hint=failure.remedy if failure else None,
+            )
+
+    def _from_daemon(self) -> Command | None:
+        """Convert the Docker image that this machine's daemon has, which need not be in any registry."""
+        command = self.build_command()
+        address = command.argv[-1]
+        if not address.startswith("docker://") or self.source or which("docker", self.environ) is None:
+            return None
+        name = address.removeprefix("docker://")
+        completed, _ = capture(Command(argv=("docker", "image", "inspect", name)))
+        if completed.exit_status != 0:
+            return None
+        return Command(argv=(*command.argv[:-1], f"docker-daemon:{name}"))
+
+    def _write_settings(self, ca_bundle: Path) -> None:
+        """Write the settings, and a recipe that makes the place where they are seen during the build."""
+        import shutil
+
+        work = self.work_directory
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "settings").mkdir(parents=True)
+        work.chmod(0o700)
+        for name, content in settings_files(ca_bundle, self.environ).items():
+            (work / "settings" / name).write_bytes(content)
+        text = self.recipe.read_text("utf-8")
+        place = f'\n\n%setup\n    mkdir -p "${{APPTAINER_ROOTFS:-$SINGULARITY_ROOTFS}}{DIRECTORY}"\n'
+        (work / "Singularity.recipe").write_text(text.rstrip("\n") + place, "utf-8")
+
+
+def variable_prefix(executable: str) -> str:
+    """What a variable's name begins with for the engine to hand it to the task."""
+    return "APPTAINERENV_" if executable == "apptainer" else "SINGULARITYENV_"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+FAILURES = (
+    NO_SPACE,
+    CERTIFICATES,
+    Failure(
+        r"/dev/fuse|fuse: device not found|fuse.*operation not permitted|squashfuse",
+        "image files cannot be mounted here",
+        "make /dev/fuse usable and install squashfuse, or ask for Apptainer's setuid installation",
+    ),
+    Failure(
+        r"/etc/subuid|/etc/subgid|newuidmap|no mapping entry|could not use fakeroot",
+        "your account has no range of subordinate user ids, which building needs",
+        "ask for one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
+    ),
+    Failure(
+        r"user namespace|unshare.*not permitted|max_user_namespaces",
+        "this machine does not let you make user namespaces",
+        "ask the administrator for unprivileged user namespaces, or for Apptainer's setuid installation",
+    ),
+    Failure(
+        r"mksquashfs|unsquashfs",
+        "the tools for image files are missing",
+        "install the package 'squashfs-tools'",
+    ),
+    Failure(
+        r"unknown flag: --mount",
+        "this Singularity is too old",
+        "install Apptainer 1.0, SingularityCE 3.9, or a newer version of either",
+    ),
+    Failure(
+        r"MANIFEST_UNKNOWN|NAME_UNKNOWN|UNAUTHORIZED|denied|manifest unknown|reading manifest|404 not found",
+        "there is no such image for you in the registry",
+        "look at the name after 'From:' or 'image:', and log in to the registry",
+    ),
+    Failure(
+        r"no such host|i/o timeout|connection refused|network is unreachable|TLS handshake timeout|dial tcp",
+        "the registry cannot be reached",
+        "look at the network and the proxies; with an image file at 'image:' no registry is needed",
+    ),
+    Failure(
+        r"cgroups?.*(?:not|require|rootless)|rootless cgroups",
+        "this machine does not let you limit CPUs or memory",
+        "remove 'resources' from the platform file, or ask for cgroups v2 with systemd",
+    ),
+    Failure(
+        r"image format not recognized|not a valid SIF|could not open image",
+        "the image file is damaged, or no image",
+        "remove it, then configure again",
+    ),
+)
