@@ -275,8 +275,8 @@ _FAILURES = (
         "look at ENTRYPOINT in build/Dockerfile, and at the processor that the image is for",
     ),
     Failure(
-        r"pull access denied|manifest unknown|repository does not exist|manifest for .* not found|not found: manifest"
-        r"|name unknown|requested access to the resource is denied|unauthorized",
+        r"pull access denied|manifest unknown|repository does not exist|manifest for .* not found"
+        r"|not found: manifest|name unknown|requested access to the resource is denied|unauthorized",
         "there is no such image for you",
         "look at the image's name, log in to its registry, or add build/Dockerfile to build it",
     ),

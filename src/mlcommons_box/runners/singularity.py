@@ -94,7 +94,8 @@ class SingularityRunner:
             problems.append(
                 Problem(
                     code="undefined-variable",
-                    message=f"the image {self.options.image!r} names variables that are not set: {', '.join(missing)}",
+                    message=f"the image {self.options.image!r} names variables that are not set: "
+                    f"{', '.join(missing)}",
                     location=where,
                     hint="set them, or write the path out",
                     exit_status=EX_CONFIGURATION,

@@ -193,7 +193,7 @@ class SingularityImage:
         except OSError as error:
             raise CannotCreateError(
                 f"cannot create the image {str(self.path)!r}: {error.strerror}",
-                hint="name another path as 'image' in the platform file; relative ones are relative to the workspace",
+                hint="name another 'image' in the platform file; a relative path is relative to the workspace",
             ) from error
         finally:
             self.partial.unlink(missing_ok=True)
