@@ -9,6 +9,9 @@ import pytest
 
 from mlcommons_box.cli.selection import PLATFORM_VARIABLE
 from mlcommons_box.runners.once import CACHE_VARIABLE
+from tests import engines
+
+pytest.register_assert_rewrite("mlcommons_box.contract")
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -60,6 +63,8 @@ def write_files(directory: Path, files: Mapping[str, str]) -> Path:
     return directory
 
 
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
 MakeBox = Callable[..., Path]
 
 
@@ -90,3 +95,38 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _local_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which engines a machine has is no matter for a test that names none."""
     monkeypatch.setenv(PLATFORM_VARIABLE, "local")
+
+
+def _engines_of(item: pytest.Item) -> list[str]:
+    return [name for mark in item.iter_markers("engine") for name in mark.args]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of engines that are neither here nor required, and remember which."""
+    left_out: dict[str, int] = {}
+    kept = []
+    for item in items:
+        missing = [name for name in _engines_of(item) if name not in engines.required() and engines.absent(name)]
+        for name in missing:
+            left_out[name] = left_out.get(name, 0) + 1
+        if not missing:
+            kept.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+    config.stash[LEFT_OUT] = left_out
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """An engine that is required and absent is a failure."""
+    for name in _engines_of(item):
+        reason = engines.absent(name)
+        if reason:
+            pytest.fail(f"the engine {name!r} is required and cannot be used: {reason}; {engines.REMEDY}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which engines are absent, so that nobody takes their tests for passed."""
+    for name, count in config.stash.get(LEFT_OUT, {}).items():
+        terminalreporter.section("absent engines", sep="-", yellow=True)
+        terminalreporter.line(f"{name}: {count} tests did not run ({engines.absent(name)}); {engines.REMEDY}")

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import IO
 
 from mlcommons_box.errors import (
+    EX_CLOSED_OUTPUT,
+    EX_INTERRUPTED,
     EX_SOFTWARE,
     BoxError,
     CannotCreateError,
@@ -61,13 +63,23 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
                 runner.prepare(plan, recording)
                 outcome = runner.run(plan, recording)
         except BaseException as error:
-            cancelled = isinstance(error, Interrupted | KeyboardInterrupt)
-            status = error.exit_status if isinstance(error, BoxError) else EX_SOFTWARE
-            failed = Outcome(status="cancelled" if cancelled else "failed", exit_status=status, reason=str(error))
-            recording.end(failed, time.monotonic() - began)
+            recording.end(_outcome_of_error(error), time.monotonic() - began)
             raise
         recording.end(outcome, time.monotonic() - began)
     return outcome
+
+
+def _outcome_of_error(error: BaseException) -> Outcome:
+    """How a run ended that an error ended; the exit status is that of the command."""
+    if isinstance(error, Interrupted):
+        return Outcome(status="cancelled", exit_status=error.exit_status, reason=error.message)
+    if isinstance(error, BoxError):
+        return Outcome(status="failed", exit_status=error.exit_status, reason=error.message)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome(status="cancelled", exit_status=EX_INTERRUPTED, reason="interrupted")
+    if isinstance(error, BrokenPipeError):
+        return Outcome(status="cancelled", exit_status=EX_CLOSED_OUTPUT, reason="nobody read its output any more")
+    return Outcome(status="failed", exit_status=EX_SOFTWARE, reason=f"{type(error).__name__}: {error}")
 
 
 class RecordingObserver:
@@ -88,7 +100,10 @@ class RecordingObserver:
                 path = self.store.log(self.record.id, stream)
                 self._logs[stream] = self._files.enter_context(path.open("wb", buffering=0))
         except OSError as error:
-            raise CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}") from error
+            self._files.close()
+            unwritable = CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}")
+            self.end(_outcome_of_error(unwritable), 0.0)
+            raise unwritable from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -123,7 +123,7 @@ def stream(
     on_output: OnOutput,
     on_start: Callable[[int], None] = lambda pid: None,
     timeout: float | None = None,
-    grace: float = GRACE,
+    grace: float | None = None,
     mark: str | None = None,
     client: bool = False,
 ) -> Completed:
@@ -131,9 +131,10 @@ def stream(
 
     ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
     it passes on, and what an engine keeps running beside it is not ours to end.
-    ``timeout`` is in seconds.  SIGINT, SIGTERM and SIGHUP end the whole tree (a second one without grace)
-    and are reported in the result.  Raises :class:`UnavailableError` when the program cannot be started.
+    ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
+    SIGHUP end the whole tree (a second one without grace) and are reported in the result.  Raises :class:`UnavailableError` when the program cannot be started.
     """
+    grace = GRACE if grace is None else grace
     environment = command.variables()
     if mark is not None:
         environment[RUN_MARK] = mark

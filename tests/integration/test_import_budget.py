@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mlcommons_box.runners.registry import BUILT_IN
 from tests.conftest import MakeBox
 
@@ -67,4 +69,20 @@ def test_a_dry_run_imports_the_chosen_runner_only_and_nothing_heavy(make_box: Ma
     assert backends & {place.partition(":")[0] for place in BUILT_IN.values()} == {"mlcommons_box.runners.local"}
     assert not backends & {
         f"mlcommons_box.runners.{name}" for name in ("docker_image", "singularity_image", "mounts")
+    }
+
+
+@pytest.mark.parametrize("words", [["runs", "--json"], ["show"], ["show", "--json"], ["logs"]], ids=" ".join)
+def test_looking_at_records_imports_no_runner_and_nothing_heavy(make_box: MakeBox, words: list[str]) -> None:
+    root: Path = make_box()
+    subprocess.run([sys.executable, "-m", "mlcommons_box", "run", str(root)], capture_output=True, check=True)
+    loaded = imported_by(*words, "--mlbox", str(root))
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith("mlcommons_box.runners")}
+    assert not loaded & {
+        "mlcommons_box.definition.loader",
+        "mlcommons_box.execution",
+        "shutil",
+        "hashlib",
+        "tempfile",
     }

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlcommons_box.errors import UsageError
+from mlcommons_box.errors import BoxError, UsageError
+
+if TYPE_CHECKING:
+    from mlcommons_box.record import RunRecord, RunStore
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -60,6 +64,20 @@ def add_workspace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workspace", metavar="DIR", type=Path, help="use DIR in place of the box's workspace")
 
 
+def add_recorded_run(parser: argparse.ArgumentParser) -> None:
+    """``RUN``, and where its record is: ``--mlbox BOX`` or ``--workspace DIR``."""
+    run = parser.add_argument(
+        "recorded_run",
+        nargs="?",
+        metavar="RUN",
+        help="the run: the beginning or the end of its id, or a run configuration (default: the latest run)",
+    )
+    run.completer = complete_recorded_runs  # type: ignore[attr-defined]
+    parser.add_argument("--mlbox", metavar="BOX", help="the box, a directory or its mlbox.yaml (default: .)")
+    add_workspace(parser)
+    parser.set_defaults(box=None)
+
+
 def add_platform(parser: argparse.ArgumentParser) -> None:
     """``--platform FILE``."""
     argument = parser.add_argument(
@@ -94,6 +112,34 @@ def box_path(arguments: argparse.Namespace) -> str:
     return str(arguments.mlbox or arguments.box or ".")
 
 
+def run_store(arguments: argparse.Namespace) -> RunStore:
+    """The records that the arguments mean.  The box need not be valid, and none is needed with ``--workspace``."""
+    from mlcommons_box.definition.files import box_root
+    from mlcommons_box.record import RunStore
+
+    given: Path | None = arguments.workspace
+    if given is not None and not given.is_dir():
+        raise UsageError(
+            f"there is no directory {str(given)!r}", hint="--workspace takes the directory of the runs"
+        )
+    if given is None or arguments.box or arguments.mlbox:
+        root = box_root(box_path(arguments))
+    return RunStore(root / "workspace" if given is None else Path(os.path.abspath(given)))
+
+
+def recorded_run(arguments: argparse.Namespace, store: RunStore) -> RunRecord:
+    """The run that the arguments name."""
+    from mlcommons_box.definition.files import BOX_FILE
+
+    given: str | None = arguments.recorded_run
+    try:
+        return store.find(given)
+    except UsageError as error:
+        if given and os.path.lexists(Path(given, BOX_FILE)):
+            raise UsageError(error.message, hint=f"a box is named with --mlbox={given}") from None
+        raise
+
+
 def verbosity(arguments: argparse.Namespace) -> int:
     """-1, 0 or 1."""
     return int(getattr(arguments, "verbose", False)) - int(getattr(arguments, "quiet", False))
@@ -112,6 +158,15 @@ def complete_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     from mlcommons_box.definition.files import RUN_DIRECTORY
 
     return _names(parsed_args, RUN_DIRECTORY)
+
+
+def complete_recorded_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Run configurations that ran, and the ids of their runs, for a shell's completion."""
+    try:
+        records, _unreadable = run_store(parsed_args).read_all()
+    except BoxError:
+        return []
+    return [*sorted({record.run for record in records}), *(record.id for record in reversed(records))]
 
 
 def _names(arguments: argparse.Namespace, directory: str) -> list[str]:

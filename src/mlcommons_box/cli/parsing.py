@@ -19,7 +19,7 @@ COMMANDS = {
     "runs": "list what ran in a workspace, and how it ended",
     "show": "show the record of one run",
     "logs": "show what a run's task wrote",
-    "doctor": "show which engines this machine has, and what is wrong with them",
+    "doctor": "show the engines of this machine and what is wrong",
     "init": "make a new box that runs at once",
     "clean": "remove what earlier runs left behind",
     "schema": "show the JSON Schemas of definition files, for editors",

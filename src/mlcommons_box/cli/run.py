@@ -33,6 +33,7 @@ from mlcommons_box.errors import UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.pipeline import in_data_order
 from mlcommons_box.planning import RunPlan, plan_run
+from mlcommons_box.process import Command
 from mlcommons_box.runners.interface import Outcome, Runner
 from mlcommons_box.runners.registry import runner_for
 
@@ -144,12 +145,18 @@ def _show(plans: list[RunPlan], runner: Runner) -> int:
     shown: set[str] = set()
     for plan in plans:
         execution.check_platform(plan, runner)
-        for command in runner.commands(plan):
+        for command in (*_output_directories(plan), *runner.commands(plan)):
             line = command.shell()
             if line not in shown:
                 shown.add(line)
                 print(line)  # noqa: T201  # the result of --dry-run
     return 0
+
+
+def _output_directories(plan: RunPlan) -> list[Command]:
+    """The command that makes the outputs' directories, where some are not there yet."""
+    missing = dict.fromkeys(str(each.directory) for each in plan.outputs if not each.directory.is_dir())
+    return [Command(argv=("mkdir", "-p", "--", *missing))] if missing else []
 
 
 def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:

@@ -57,8 +57,9 @@ def task_environment(plan: RunPlan, environ: Mapping[str, str], home: str) -> di
 def fields(*flags: str, **values: object) -> str:
     """``type=bind,source=...`` as the ``--mount`` of every engine reads it: one record of CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([*(f"{key}={value}" for key, value in values.items()), *flags])
-    return text.getvalue()
+    # Only what the line's end consists of is quoted, and both kinds of it have to be.
+    csv.writer(text, lineterminator="\r\n").writerow([*(f"{key}={value}" for key, value in values.items()), *flags])
+    return text.getvalue().removesuffix("\r\n")
 
 
 def unsupported(platform: Platform, what: str, names: Iterable[str], hint: str) -> list[Problem]:

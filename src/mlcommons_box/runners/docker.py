@@ -28,6 +28,8 @@ ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 """What root keeps in an image that insists on it: enough to own files and to become somebody else."""
 ENGINE_STATUSES = (125, 126, 127)
 """Docker and Podman end with these when they could not start the task; a task may end with them too."""
+_ENGINE_SAYS = (b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="')
+"""How an error of Docker's or Podman's own begins, or a warning before it."""
 SELINUX = Path("/sys/fs/selinux/enforce")
 
 
@@ -105,7 +107,7 @@ class DockerRunner:
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         name = container_name(plan)
-        engine = HeldBack(observer, (f"{self.executable}: ".encode(), b"docker: ", b"Error: ", b"Unable to find"))
+        engine = HeldBack(observer, _ENGINE_SAYS)
         try:
             completed = stream(
                 self.run_command(plan),
@@ -131,7 +133,7 @@ class DockerRunner:
         if image.is_missing(said):
             raise NotPrepared
         failure = explained(said, image.failures())
-        if failure or said.startswith(("docker: ", f"{self.executable}: ")):
+        if failure or said.startswith(("docker: ", "nvidia-docker: ")):
             image.fail("start the task", said)
 
     def remove(self, name: str) -> None:

@@ -205,7 +205,12 @@ class DockerImage:
 
     def failures(self) -> tuple[Failure, ...]:
         """What this engine may say, and what it means."""
-        return (*(_PODMAN_FAILURES if self.is_podman else _DOCKER_FAILURES), *_FAILURES)
+        return failures_of(self.executable)
+
+
+def failures_of(executable: str) -> tuple[Failure, ...]:
+    """What an engine may say, and what it means."""
+    return (*(_PODMAN_FAILURES if executable == "podman" else _DOCKER_FAILURES), *_FAILURES)
 
 
 def cannot_start(executable: str) -> Problem:

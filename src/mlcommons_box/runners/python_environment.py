@@ -18,7 +18,7 @@ from typing import Protocol
 
 from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
 from mlcommons_box.process import Command, stream
-from mlcommons_box.runners.failures import CERTIFICATES, explained, tail
+from mlcommons_box.runners.failures import CERTIFICATES, Failure, explained, tail
 from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES
@@ -27,6 +27,11 @@ INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
 _LAYOUT = 1
 """Part of every key: raised when environments are built differently."""
 _MARKER = "complete.json"
+NO_PIP = Failure(
+    r"ensurepip",
+    "this Python cannot make environments with pip",
+    "install uv ('pip install uv'), or your system's package for venv (Debian: python3-venv)",
+)
 _WAITING = "waiting: another run builds the same Python environment"
 
 
@@ -150,7 +155,7 @@ class PythonEnvironment:
             return CERTIFICATES.remedy
         text = said.lower()
         if b"ensurepip" in text:
-            return "install uv ('pip install uv'), or your system's package for venv (Debian: python3-venv)"
+            return NO_PIP.remedy
         if self.installer and (b"failed to fetch" in text or b"connect" in text):
             return f"uv does not read pip's settings: set UV_DEFAULT_INDEX, or {INSTALLER_VARIABLE}=pip"
         return None
@@ -180,7 +185,7 @@ def python_environment(
     ``python`` is a version or a path; None is the interpreter that runs this software.  Reads the
     requirements; starts nothing and writes nothing.
     """
-    installer = _uv(environ)
+    installer = find_uv(environ)
     interpreter = _interpreter(python, environ) or (python if python and installer else None)
     if interpreter is None:
         raise PreparationError(
@@ -201,7 +206,8 @@ def python_environment(
     )
 
 
-def _uv(environ: Mapping[str, str]) -> str | None:
+def find_uv(environ: Mapping[str, str]) -> str | None:
+    """The program ``uv``; None where there is none, or where pip is wanted in its place."""
     if environ.get(INSTALLER_VARIABLE) == "pip":
         return None
     beside = Path(sys.executable).parent / "uv"

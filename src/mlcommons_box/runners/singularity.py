@@ -108,8 +108,15 @@ class SingularityRunner:
 
     def commands(self, plan: SetupPlan) -> list[Command]:
         image = self.image(plan)
-        preparation = [] if isinstance(plan, RunPlan) and image.path.exists() else image.commands()
-        return [*preparation, self.run_command(plan)] if isinstance(plan, RunPlan) else preparation
+        if not isinstance(plan, RunPlan):
+            return image.commands()
+        scratch = self.scratch(plan)
+        return [
+            *([] if image.path.exists() else image.commands()),
+            Command(argv=("mkdir", "-p", "-m", "700", str(scratch / "home"), str(scratch / "work"))),
+            self.run_command(plan),
+            Command(argv=("rm", "-rf", str(scratch))),
+        ]
 
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
         self.image(plan).ensure(observer)
@@ -162,7 +169,7 @@ class SingularityRunner:
         """The one command that runs the task."""
         mounts = container_mounts(plan)
         scratch = self.scratch(plan)
-        argv = [self.executable, "--quiet", "run", "--cleanenv", "--containall"]
+        argv = [self.executable, "--quiet", "run", "--cleanenv", "--containall", "--no-eval"]
         argv += ["--home", f"{scratch / 'home'}:{HOME}", "--workdir", str(scratch / "work")]
         for mount in mounts.mounts:
             flags = () if mount.writable else ("ro",)

@@ -280,9 +280,9 @@ FAILURES = (
         "install the package 'squashfs-tools'",
     ),
     Failure(
-        r"unknown flag: --mount",
+        r"unknown flag: --(?:mount|no-eval)",
         "this Singularity is too old",
-        "install Apptainer 1.0, SingularityCE 3.9, or a newer version of either",
+        "install Apptainer 1.1, SingularityCE 3.10, or a newer version of either",
     ),
     Failure(
         r"MANIFEST_UNKNOWN|NAME_UNKNOWN|UNAUTHORIZED|denied|manifest unknown|reading manifest|404 not found",

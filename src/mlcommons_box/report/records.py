@@ -1,0 +1,153 @@
+"""Records of runs as text for people and as data for machines.
+
+Times are UTC in both, as they are in the ids of runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, get_args
+
+from mlcommons_box.process import Stream
+from mlcommons_box.record import RunRecord, RunStore, moment
+from mlcommons_box.report.problems import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_STYLES = {
+    "running": ("cyan", "36;1"),
+    "succeeded": ("green", "32;1"),
+    "failed": ("red", "31;1"),
+    "cancelled": ("yellow", "33;1"),
+    "lost": ("magenta", "35;1"),
+}
+"""A status's colour, for rich and as an ANSI style."""
+
+
+def record_json(record: RunRecord, store: RunStore) -> dict[str, object]:
+    """A record as data: what ``record.json`` holds, as it has to be read now, and where the files are."""
+    logs = {stream: str(store.log(record.id, stream)) for stream in get_args(Stream)}
+    return {**asdict(record), "directory": str(store.path(record.id)), "logs": logs}
+
+
+def runs_table(records: Sequence[RunRecord], now: datetime | None = None) -> Table:
+    """One line for each run, of 80 columns if names are short.
+
+    Ids are cut to their random ends where these differ: they are enough to name a run.
+    """
+    from rich import box as frames
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=frames.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("id", "run", "platform", "status", "exit", "started (UTC)", "duration"):
+        is_name = name in ("run", "platform")
+        right = name in ("exit", "duration")
+        table.add_column(
+            name, overflow="fold", no_wrap=not is_name, justify="right" if right else "left", min_width=len(name)
+        )
+    ends = Counter(_end(record.id) for record in records)
+    for record in records:
+        end = _end(record.id)
+        table.add_row(
+            Text(_line(end if ends[end] == 1 else record.id)),
+            Text(_line(record.run)),
+            Text(_line(record.platform)),
+            Text(record.status, _STYLES[record.status][0]),
+            "" if record.exit_status is None else str(record.exit_status),
+            time_text(record.started_at),
+            duration_text(duration_of(record, now)),
+        )
+    return table
+
+
+def record_text(record: RunRecord, store: RunStore, *, colour: bool = False, now: datetime | None = None) -> str:
+    """All that a person wants to know of a run: keys with their values, then parameters, commands and logs."""
+    status = f"\x1b[{_STYLES[record.status][1]}m{record.status}\x1b[0m" if colour else record.status
+    if record.exit_status is not None:
+        status += f", exit status {record.exit_status}"
+    watcher = record.supervisor
+    rows = [
+        ("run", record.run),
+        ("id", record.id),
+        ("status", status),
+        ("reason", record.reason),
+        ("box", f"{record.box} {record.box_version}"),
+        ("task", record.task),
+        ("platform", _platform(record)),
+        ("started", f"{time_text(record.started_at)} UTC"),
+        ("ended", record.ended_at and f"{time_text(record.ended_at)} UTC"),
+        ("duration", duration_text(duration_of(record, now))),
+        ("engine's id", record.native_id),
+        ("started by", f"mlbox {record.tool_version}, process {watcher.pid} of {watcher.host}"),
+    ]
+    if record.status == "running" and watcher.is_alive() is None:
+        rows.append(("", f"only {watcher.host} can tell whether it still runs"))
+    width = max(len(key) for key, _ in rows)
+    lines = [f"{key:{width}}  {value if key == 'status' else _line(value)}" for key, value in rows if value]
+    return "\n".join([*lines, *_parameters(record), *_commands(record), *_logs(record, store)]) + "\n"
+
+
+def duration_of(record: RunRecord, now: datetime | None = None) -> float | None:
+    """Seconds that a run took, or has taken until now; None where nobody knows."""
+    if record.status != "running":
+        return record.duration
+    return max(0.0, ((now or datetime.now(timezone.utc)) - moment(record.started_at)).total_seconds())
+
+
+def duration_text(seconds: float | None) -> str:
+    """``2.4 s``, ``3m 20s``, ``26h 05m``; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+
+
+def time_text(text: str) -> str:
+    """``2026-07-27 15:30:00``."""
+    return f"{moment(text):%Y-%m-%d %H:%M:%S}"
+
+
+def _end(run_id: str) -> str:
+    return run_id.rpartition("-")[2] or run_id
+
+
+def _platform(record: RunRecord) -> str:
+    same = record.platform == record.runner
+    return record.platform if same else f"{record.platform} ({record.runner} runner)"
+
+
+def _parameters(record: RunRecord) -> list[str]:
+    parameters = record.plan.get("parameters", [])
+    width = max((len(_line(each["name"])) for each in parameters), default=0)
+    lines = []
+    for each in parameters:
+        direction = {"input": "in", "output": "out"}.get(each["direction"], "")
+        lines.append(f"  {direction:3}  {_line(each['name']):{width}}  {_line(each['path'])}")
+    return ["", "parameters", *lines] if lines else []
+
+
+def _commands(record: RunRecord) -> list[str]:
+    return ["", "commands", *(f"  {shown(command)}" for command in record.commands)] if record.commands else []
+
+
+def _logs(record: RunRecord, store: RunStore) -> list[str]:
+    lines = ["", "logs"]
+    for stream in get_args(Stream):
+        path = store.log(record.id, stream)
+        lines.append(f"  {_line(str(path))}" + ("" if os.path.lexists(path) else "  (not there)"))
+    return lines
+
+
+def _line(text: str) -> str:
+    """A stranger's text on one line."""
+    return shown(text).replace("\n", "\\n")
