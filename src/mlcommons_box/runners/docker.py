@@ -7,8 +7,10 @@ container that is gone when the task has ended.  A run of a box whose image is t
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
@@ -16,7 +18,7 @@ from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, capture, redacted, stream
 from mlcommons_box.runners.container_run import Caller, fields, task_environment
 from mlcommons_box.runners.docker_image import DockerImage, cannot_start
-from mlcommons_box.runners.failures import HeldBack, explained
+from mlcommons_box.runners.failures import HeldBack
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.mounts import Mount, container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
@@ -108,6 +110,7 @@ class DockerRunner:
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         name = container_name(plan)
         engine = HeldBack(observer, _ENGINE_SAYS)
+        began = int(time.time())
         try:
             completed = stream(
                 self.run_command(plan),
@@ -121,20 +124,29 @@ class DockerRunner:
             raise
         if completed.timed_out or completed.interrupted_by is not None or completed.exit_status > 128:
             self.remove(name)
-        if completed.exit_status in ENGINE_STATUSES and engine.held:
+        if completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began):
             self._explain(plan, engine.held.decode("utf-8", "replace"))
         engine.release()
         outcome = outcome_of(completed, plan.timeout)
         return self._handed_over(plan, outcome)
 
-    def _explain(self, plan: RunPlan, said: str) -> None:
-        """Raise what the engine's own words mean; return when they are the task's."""
+    def _has_started(self, name: str, since: int) -> bool:
+        """Whether the engine remembers that the container began: what was said is then the task's.
+
+        Docker and Podman say with one exit status that they failed and that the task ended with it.
+        """
+        end = ("--stream=false",) if self.is_podman else ("--until", f"{time.time():.6f}")
+        argv = (self.executable, "events", "--since", str(since), *end)
+        filters = ("--filter", f"container={name}", "--filter", "event=start", "--format", "{{.Status}}")
+        completed, said = capture(Command(argv=(*argv, *filters)), timeout=10)
+        return completed.exit_status == 0 and b"start" in said
+
+    def _explain(self, plan: RunPlan, said: str) -> NoReturn:
+        """Raise what the engine's own words mean."""
         image = self.image(plan)
         if image.is_missing(said):
             raise NotPrepared
-        failure = explained(said, image.failures())
-        if failure or said.startswith(("docker: ", "nvidia-docker: ")):
-            image.fail("start the task", said)
+        image.fail("start the task", said)
 
     def remove(self, name: str) -> None:
         """Remove the container, whatever it is doing; nothing when it is gone."""
