@@ -11,64 +11,19 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.engines import engine_measurements
+from benchmarks.timing import Measurement, measure
 from mlcommons_box import __version__
 
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parent.parent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """Medians in milliseconds, and the slowest and fastest of each."""
-
-    what: str
-    yardstick: str
-    ours_ms: float
-    ours_spread_ms: tuple[float, float]
-    yardstick_ms: float
-    yardstick_spread_ms: tuple[float, float]
-
-    @property
-    def added_ms(self) -> float:
-        """What we cost on top."""
-        return self.ours_ms - self.yardstick_ms
-
-    @property
-    def ratio(self) -> float:
-        """How many times the yardstick."""
-        return self.ours_ms / self.yardstick_ms
-
-
-def measure(
-    what: str, ours: list[str], yardstick: tuple[str, list[str]], rounds: int, environ: Mapping[str, str]
-) -> Measurement:
-    """Time two commands, one after the other, again and again."""
-    name, bare = yardstick
-    times: dict[str, list[float]] = {"ours": [], "bare": []}
-    for number in range(rounds + 2):
-        for key, command in (("ours", ours), ("bare", bare)):
-            began = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
-            if number >= 2:  # the first rounds fill the caches of the system
-                times[key].append((time.perf_counter() - began) * 1000)
-    mine, theirs = times["ours"], times["bare"]
-    return Measurement(
-        what=what,
-        yardstick=name,
-        ours_ms=statistics.median(mine),
-        ours_spread_ms=(min(mine), max(mine)),
-        yardstick_ms=statistics.median(theirs),
-        yardstick_spread_ms=(min(theirs), max(theirs)),
-    )
 
 
 def measurements(directory: Path, rounds: int) -> list[Measurement]:
@@ -127,6 +82,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         results = measurements(Path(directory), arguments.rounds)
+        on_engines, absent = engine_measurements(Path(directory), arguments.rounds)
+        results += on_engines
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     )
@@ -137,10 +94,12 @@ def main() -> None:
         "rounds": arguments.rounds,
     }
     if arguments.json:
-        print(json.dumps({**about, "results": [asdict(each) for each in results]}, indent=2))
+        print(json.dumps({**about, "absent": absent, "results": [asdict(each) for each in results]}, indent=2))
     else:
         print(f"mlcommons-box {__version__}; {machine}; {arguments.rounds} rounds; {about['date']}\n")
         print(table(results))
+        for name, reason in absent.items():
+            print(f"\nnot measured: {name} ({reason})")
 
 
 if __name__ == "__main__":

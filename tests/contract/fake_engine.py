@@ -139,7 +139,7 @@ def main() -> None:
         for name in parsed(words)[0]["--filter"]:
             if (STATE / f"started-{name.removeprefix('container=')}").exists():
                 print("start")
-    elif command == "rm":
+    elif command in ("kill", "rm"):
         kill(parsed(words)[1][0])
     else:
         fail(f"unknown command {command!r}")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.runners.once import CACHE_VARIABLE
 from tests.conftest import REPOSITORY
+from tests.integration import mnist
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """An interpreter that every user may run; that of the tests may lie in a home directory."""
@@ -54,3 +56,14 @@ def ordinary_bin(ordinary_directory: Path, ordinary_checkout: Path) -> Path:
         subprocess.run(command, check=True)
     subprocess.run(["chmod", "-R", "a+rX", str(environment)], check=True)
     return environment / "bin"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A copy of the MNIST box in which everything has run locally."""
+    root = mnist.copy_of_the_box(tmp_path_factory.mktemp("mnist"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache))
+        result = mnist.run(root, "--all")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return root

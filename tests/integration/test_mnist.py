@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
-
-MLBOX = [sys.executable, "-m", "mlcommons_box"]
-
-
-def run(root: Path, *words: str, offline: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run the box; ``offline`` takes the network away from everything that it starts."""
-    prefix = ["unshare", "--net", "--map-root-user"] if offline else []
-    command = [*prefix, *MLBOX, "run", str(root), "--platform=local", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A copy of the box in which everything has run."""
-    root = tmp_path_factory.mktemp("mnist") / "mnist"
-    shutil.copytree(REPOSITORY / "examples/mnist", root, ignore=shutil.ignore_patterns("data", "model", "*_logs"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLCOMMONS_BOX_CACHE", str(cache))
-        result = run(root, "--all")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return root
-
-
-def metrics(root: Path, name: str = "model") -> dict[str, object]:
-    content: dict[str, object] = json.loads((root / "workspace" / name / "metrics.json").read_text())
-    return content
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+from tests.integration.mnist import metrics, run, sha256
 
 
 def test_it_learns(trained: Path) -> None:

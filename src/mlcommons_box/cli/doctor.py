@@ -22,7 +22,7 @@ EXAMPLES = """\
 examples:
   mlbox doctor                        all engines, and the machine
   mlbox doctor docker                 one engine; 69 when no box can run on it
-  mlbox doctor podman && mlbox run --platform=podman
+  mlbox doctor docker && mlbox run --platform=docker
   mlbox doctor --json | jq -r '.engines[] | select(.usable) | .engine'"""
 
 _CHOICES = ("docker", "podman", "singularity", "local")
@@ -62,12 +62,11 @@ def execute(arguments: argparse.Namespace) -> int:
 def first_choice(examination: Examination, named: str | None) -> str:
     """Which platform a box would use here; ``named`` is the one of the variable."""
     if named:
-        return f"a box runs here on the platform {named!r}, which {PLATFORM_VARIABLE} names"
+        return f"first choice for a box here: the platform {named!r}, which {PLATFORM_VARIABLE} names"
     if not examination.usable:
         return "no box can run here"
-    if examination.usable == ("local",):
-        return "a box runs here with the local runner"
-    return f"a box runs here on the first that it has a platform for: {', '.join(examination.usable)}"
+    first, *others = examination.usable
+    return f"first choice for a box here: {first}" + (f", then {', '.join(others)}" if others else "")
 
 
 def _width() -> int | None:

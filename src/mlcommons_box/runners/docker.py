@@ -30,7 +30,9 @@ ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 """What root keeps in an image that insists on it: enough to own files and to become somebody else."""
 ENGINE_STATUSES = (125, 126, 127)
 """Docker and Podman end with these when they could not start the task; a task may end with them too."""
-_ENGINE_SAYS = (b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="')
+_INIT_SAYS = (b"[FATAL tini", b"ERROR (catatonit")
+"""How an init program begins that cannot start the image's own; the container has begun then."""
+_ENGINE_SAYS = (b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', *_INIT_SAYS)
 """How an error of Docker's or Podman's own begins, or a warning before it."""
 SELINUX = Path("/sys/fs/selinux/enforce")
 
@@ -124,7 +126,10 @@ class DockerRunner:
             raise
         if completed.timed_out or completed.interrupted_by is not None or completed.exit_status > 128:
             self.remove(name)
-        if completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began):
+        engine_failed = engine.held.startswith(_INIT_SAYS) or (
+            completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began)
+        )
+        if engine_failed:
             self._explain(plan, engine.held.decode("utf-8", "replace"))
         engine.release()
         outcome = outcome_of(completed, plan.timeout)
@@ -150,16 +155,18 @@ class DockerRunner:
 
     def remove(self, name: str) -> None:
         """Remove the container, whatever it is doing; nothing when it is gone."""
-        quickly = ("--time", "0") if self.is_podman else ()
-        command = Command(argv=(self.executable, "rm", "--force", *quickly, name))
-        for _ in range(2):  # a second signal must not keep us from it
-            try:
-                capture(command)
-            except Interrupted:
-                continue
-            except UnavailableError:
-                pass
-            return
+        words = [("rm", "--force", name)]
+        if self.is_podman:  # whose 'rm' waits first, and has had an option against that since version 4 only
+            words.insert(0, ("kill", name))
+        for command in (Command(argv=(self.executable, *each)) for each in words):
+            for _ in range(2):  # a second signal must not keep us from it
+                try:
+                    capture(command)
+                except Interrupted:
+                    continue
+                except UnavailableError:
+                    pass
+                break
 
     def run_command(self, plan: RunPlan) -> Command:
         """The one command that runs the task."""

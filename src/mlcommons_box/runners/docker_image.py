@@ -274,7 +274,7 @@ _FAILURES = (
     NO_SPACE,
     CERTIFICATES,
     Failure(
-        r"executable file not found|exec format error|no such file or directory: unknown|permission denied: unknown"
+        r"executable file not found|exec .* failed: |failed to exec pid1|exec format error|no such file or directory: unknown|permission denied: unknown"
         r"|no command specified",
         "the image has no program that can be started",
         "look at ENTRYPOINT in build/Dockerfile, and at the processor that the image is for",
