@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class Command:
                 variables.append(f"{name}={shlex.quote(redacted(f'{name}={value}').partition('=')[2])}")
             elif value.name in caller:
                 variables.append(f'{name}="${value.name}"')
-        words = [*variables, *(shlex.quote(redacted(word)) for word in self.argv)]
+        words = [*variables, *(shlex.quote(word) for word in redacted_words(self.argv))]
         if self.environment is not None:
             words = ["env", "-i", *words]
         elif variables:
@@ -87,10 +87,12 @@ class Command:
 
 
 _TELLING_NAME = (
-    r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key)[\w.-]*"
+    r"[\w.-]*(?:token(?!s|i[sz])|secret|passw(?:or)?d|passphrase|credential|(?:api|access|private)[_-]?key)[\w.-]*"
 )
+"""What a secret is called; ``tokens`` and ``tokenizer`` are words of machine learning."""
 _SECRETS = (
-    (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@", r"\1***@"),  # a password in a URL
+    # a password in a URL, but not the digest of an image
+    (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@(?!sha\d+:)", r"\1***@"),
     (rf"(?is)^((?:--?)?{_TELLING_NAME}=).+", r"\1***"),  # NAME=value, --name=value
 )
 
@@ -104,6 +106,18 @@ def redacted(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = re.sub(pattern, replacement, text)
     return text
+
+
+def redacted_words(words: Sequence[str]) -> list[str]:
+    """A command line without the passwords and tokens in it, those of ``--name value`` included."""
+    import re
+
+    shown = []
+    for before, word in zip(("", *words), words, strict=False):
+        named = word and not word.startswith("-") and re.fullmatch(rf"(?i)--?{_TELLING_NAME}", before)
+        is_name = before == "--secret" and word.startswith("id=")  # what a builder calls it, and not the secret
+        shown.append("***" if named and not is_name else redacted(word))
+    return shown
 
 
 @dataclass(frozen=True, kw_only=True)

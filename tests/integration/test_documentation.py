@@ -9,6 +9,13 @@ A document is read from top to bottom.  A fenced block with a ``title`` is writt
 
 A command that is shown to print an error (or, as JSON, ``"valid": false``) has to fail, any other has to succeed.
 ``echo $?`` shows the status.  Blocks of any other kind are not run.
+
+Before a block there may be a comment of its own:
+
+- ``<!-- engine: docker -->``: it needs these engines, named as in ``tests/engines.py``.  Each set of engines that a
+  document names is a test of its own, which runs the blocks that need no engine and those that need no other one.
+- ``<!-- not run: REASON -->``: it cannot be run everywhere, such as a download.  What it shows was tried by hand.
+- ``<!-- wrong on purpose -->``: the definition file in it has mistakes.
 """
 
 from __future__ import annotations
@@ -31,23 +38,39 @@ from mlcommons_box.definition.platforms import read_platform
 from mlcommons_box.definition.rules import version_text
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import ProblemsError
+from tests import engines
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HOME = "/home/ada"
 MEASURED = r"(?<![\d.])\d+\.\d+(?![\d.])"
 WRONG = "<!-- wrong on purpose -->"
+NEEDS = re.compile(r"<!-- engine: ([a-z-]+(?: [a-z-]+)*) -->")
+NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A fenced block; ``wrong`` is whether the document says that it shows a mistake."""
+    """A fenced block; the comment before it says that it shows a mistake, needs engines, or is not run."""
 
     language: str
     title: str | None
     text: str
     line: int
-    wrong: bool
+    comment: str
+
+    @property
+    def wrong(self) -> bool:
+        return self.comment == WRONG
+
+    @property
+    def engines(self) -> frozenset[str]:
+        needs = NEEDS.fullmatch(self.comment)
+        return frozenset(needs.group(1).split()) if needs else frozenset()
+
+    @property
+    def is_run(self) -> bool:
+        return not NOT_RUN.fullmatch(self.comment)
 
 
 def relative(path: Path) -> str:
@@ -71,7 +94,7 @@ def blocks(document: Path) -> Iterator[Block]:
             title=title.group(1) if title else None,
             text="".join(f"{text}\n" for text in lines[opened + 1 : number]),
             line=opened + 1,
-            wrong=before == WRONG,
+            comment=before if before.startswith("<!--") else "",
         )
         opened = None
     assert opened is None, f"{document}:{opened}: the block is never closed"
@@ -102,8 +125,10 @@ class Session:
         for name in ("MLCOMMONS_BOX_INSTALLER", "CUDA_VISIBLE_DEVICES", "FORCE_COLOR"):
             self.environment.pop(name, None)
 
-    def follow(self, document: Path) -> None:
+    def follow(self, document: Path, available: frozenset[str] = frozenset()) -> None:
         for block in blocks(document):
+            if not block.engines <= available or not block.is_run:
+                continue
             if block.title:
                 target = self.directory / block.title
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,18 +211,74 @@ def with_commands() -> list[Path]:
     return [path for path in DOCUMENTS if any(block.language == "console" for block in blocks(path))]
 
 
-@pytest.mark.parametrize("document", with_commands(), ids=relative)
-def test_what_a_document_shows_happens(document: Path, tmp_path: Path) -> None:
-    checkout = tmp_path / "mlcommons-box"
+def follow(document: Path, home: Path, available: frozenset[str] = frozenset()) -> None:
+    checkout = home / "mlcommons-box"
     shutil.copytree(ROOT / "examples", checkout / "examples", ignore=only_given)
-    session = Session(tmp_path)
+    session = Session(home)
     if document.name == "README.md":
         session.directory = checkout
-    session.follow(document)
+    if "apptainer" in available:  # which knows no other registry on a machine without a network
+        for recipe in checkout.glob("examples/*/build/Singularity.recipe"):
+            text = recipe.read_text("utf-8")
+            recipe.write_text(text.replace(engines.BASE_IMAGE, f"{engines.REGISTRY}/{engines.BASE_IMAGE}"), "utf-8")
+    session.follow(document, available)
+
+
+@pytest.mark.parametrize("document", with_commands(), ids=relative)
+def test_what_a_document_shows_happens(document: Path, tmp_path: Path) -> None:
+    follow(document, tmp_path)
+
+
+def with_engines() -> Iterator[tuple[Path, frozenset[str]]]:
+    for document in DOCUMENTS:
+        for needed in sorted({block.engines for block in blocks(document)} - {frozenset()}, key=sorted):
+            yield document, needed
+
+
+def images(document: Path) -> set[str]:
+    """The images that a document's own platform files name."""
+    text = "".join(block.text for block in blocks(document) if block.title)
+    return set(re.findall(r"^image: (\S+)$", text, re.MULTILINE))
+
+
+@pytest.fixture
+def no_images(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The images of a document are not there before it is followed, nor afterwards."""
+
+    def remove() -> None:
+        for engine in {"docker", "podman"} & request.getfixturevalue("needed"):
+            for image in images(request.getfixturevalue("document")):
+                subprocess.run([engine, "rmi", "--force", image], capture_output=True, check=False)
+
+    remove()
+    yield
+    remove()
+
+
+@pytest.mark.parametrize(
+    ("document", "needed"),
+    [
+        pytest.param(document, needed, id=f"{relative(document)}-{'-'.join(sorted(needed))}",
+                     marks=pytest.mark.engine(*sorted(needed)))
+        for document, needed in with_engines()
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_images")
+def test_what_a_document_shows_happens_on_an_engine(document: Path, needed: frozenset[str], tmp_path: Path) -> None:
+    follow(document, tmp_path, needed)
 
 
 def test_the_tutorial_and_the_readme_are_run() -> None:
     assert {"README.md", "docs/getting-started/tutorial.md"} <= set(map(relative, with_commands()))
+
+
+def test_a_comment_before_a_block_means_something() -> None:
+    """A comment that is misspelled would silently change what is run."""
+    for document in DOCUMENTS:
+        for block in blocks(document):
+            known = not block.comment or block.wrong or block.engines or not block.is_run
+            assert known, f"{relative(document)}:{block.line}: {block.comment}"
+            assert block.engines <= set(engines.PROBES), f"{relative(document)}:{block.line}: {block.comment}"
 
 
 # ---- Definition files load -----------------------------------------------------------------------

@@ -158,6 +158,7 @@ def test_an_ordinary_user_s_image_may_insist_on_root(
     result = subprocess.run(engines.as_ordinary_user(*command), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
     assert (root / "workspace/out/copy.txt").stat().st_uid == (root / "mlbox.yaml").stat().st_uid
+    call(*engines.as_ordinary_user("podman", "rmi", "--force", IMAGE))
 
 
 @both

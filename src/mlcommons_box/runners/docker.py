@@ -32,7 +32,10 @@ ENGINE_STATUSES = (125, 126, 127)
 """Docker and Podman end with these when they could not start the task; a task may end with them too."""
 _INIT_SAYS = (b"[FATAL tini", b"ERROR (catatonit")
 """How an init program begins that cannot start the image's own; the container has begun then."""
-_ENGINE_SAYS = (b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', *_INIT_SAYS)
+_ENGINE_SAYS = (
+    *(b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', b"WARNING: ", *_INIT_SAYS),
+    *(b"unknown flag: ", b"unknown shorthand flag: ", b"flag needs an argument: ", b"invalid argument "),
+)
 """How an error of Docker's or Podman's own begins, or a warning before it."""
 SELINUX = Path("/sys/fs/selinux/enforce")
 
@@ -155,7 +158,7 @@ class DockerRunner:
 
     def remove(self, name: str) -> None:
         """Remove the container, whatever it is doing; nothing when it is gone."""
-        words = [("rm", "--force", name)]
+        words: list[tuple[str, ...]] = [("rm", "--force", name)]
         if self.is_podman:  # whose 'rm' waits first, and has had an option against that since version 4 only
             words.insert(0, ("kill", name))
         for command in (Command(argv=(self.executable, *each)) for each in words):
@@ -174,10 +177,8 @@ class DockerRunner:
         added: list[tuple[str, str | CallerVariable]] = []
         argv = [self.executable, "run", "--rm", "--init", "--pull", "never", "--name", container_name(plan)]
         argv += self._security(plan)
-        for mount in mounts.mounts:
-            argv += ["--mount", self._mount(mount)]
-        if plan.ca_bundle:
-            argv += ["--mount", self._mount(Mount(source=plan.ca_bundle, target=_CA_TARGET, writable=False))]
+        certificates = plan.ca_bundle and Mount(source=plan.ca_bundle, target=_CA_TARGET, writable=False)
+        argv += self._mounts(plan, *mounts.mounts, *([certificates] if certificates else []))
         for name, value in task_environment(plan, self.environ, HOME).items():
             by_name = isinstance(value, CallerVariable) or redacted(f"{name}={value}") != f"{name}={value}"
             argv += ["--env", name if by_name else f"{name}={value}"]
@@ -196,19 +197,16 @@ class DockerRunner:
 
     def _security(self, plan: RunPlan) -> list[str]:
         words = [*self._identity(), "--cap-drop", "ALL"]
-        if self.platform.user in ("root", "0", "0:0"):
+        if self._is_root():
             words += [word for name in ROOT_CAPABILITIES for word in ("--cap-add", name)]
         words += ["--security-opt", "no-new-privileges"]
-        if self.selinux and not (self.is_podman and self._relabels(plan)):
-            words += ["--security-opt", "label=disable"]
         if plan.network == "none":
             words += ["--network", "none"]
         return words
 
-    def _relabels(self, plan: RunPlan) -> bool:
-        """Only what lies in the workspace is ours to give another label."""
-        workspace = Path(os.path.realpath(plan.workspace))
-        return all(mount.source.is_relative_to(workspace) for mount in container_mounts(plan).mounts)
+    def _is_root(self) -> bool:
+        """Whether the platform file says that the task is root in its container."""
+        return (self.platform.user or "").partition(":")[0] in ("root", "0")
 
     def _identity(self) -> list[str]:
         user = self.platform.user
@@ -221,11 +219,17 @@ class DockerRunner:
         )
         return ["--user", f"{self.caller.uid}:{self.caller.gid}", *groups]
 
-    def _mount(self, mount: Mount) -> str:
-        flags = [] if mount.writable else ["ro=true" if self.is_podman else "readonly"]
-        if self.selinux and self.is_podman:
-            flags.append("relabel=shared")
-        return fields(*flags, type="bind", source=mount.source, target=mount.target)
+    def _mounts(self, plan: RunPlan, *mounts: Mount) -> list[str]:
+        """The mounts, and what SELinux asks for: only what lies in the workspace is ours to give another label."""
+        workspace = Path(os.path.realpath(plan.workspace))
+        relabels = self.is_podman and all(mount.source.is_relative_to(workspace) for mount in mounts)
+        words = ["--security-opt", "label=disable"] if self.selinux and not relabels else []
+        for mount in mounts:
+            flags = [] if mount.writable else ["ro=true" if self.is_podman else "readonly"]
+            if self.selinux and relabels:
+                flags.append("relabel=shared")
+            words += ["--mount", fields(*flags, type="bind", source=mount.source, target=mount.target)]
+        return words
 
     def _resources(self) -> list[str]:
         resources = self.platform.resources
@@ -246,15 +250,18 @@ class DockerRunner:
 
     def _handed_over(self, plan: RunPlan, outcome: Outcome) -> Outcome:
         """Outputs of a task that ran as somebody else become the caller's."""
-        user = self.platform.user
-        if user is None or (user.partition(":")[0] in ("root", "0") and (self.rootless or self.caller.uid == 0)):
+        if self.platform.user is None or not self._strangers(plan):
             return outcome
         capture(self.hand_over_command(plan))
-        strangers = [path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid)]
+        strangers = self._strangers(plan)
         if not strangers:
             return outcome
         reason = f"{len(strangers)} files still belong to somebody else, such as {str(strangers[0])!r}"
         return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=outcome.reason or reason)
+
+    def _strangers(self, plan: RunPlan) -> list[Path]:
+        """What of the outputs belongs to somebody else."""
+        return [path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid)]
 
     def hand_over_command(self, plan: RunPlan) -> Command:
         """Makes the caller the owner of all outputs, by the image's own ``chown``."""
@@ -263,8 +270,7 @@ class DockerRunner:
         argv = [self.executable, "run", "--rm", "--pull", "never", "--network", "none", "--user", "0:0"]
         argv += ["--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE"]
         argv += ["--security-opt", "no-new-privileges"]
-        for mount in mounts:
-            argv += ["--mount", self._mount(mount)]
+        argv += self._mounts(plan, *mounts)
         argv += ["--entrypoint", "chown", self.options.image, "-R", "-h", owner]
         return Command(argv=(*argv, *(str(mount.target) for mount in mounts if mount.writable)))
 

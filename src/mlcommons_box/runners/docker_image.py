@@ -20,8 +20,9 @@ from mlcommons_box.errors import (
 )
 from mlcommons_box.model import Box
 from mlcommons_box.process import CallerVariable, Command, capture, stream
+from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
-from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, Failure, explained, tail
+from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, once
 from mlcommons_box.runners.site_settings import (
@@ -68,6 +69,28 @@ class DockerImage:
         key = hashlib.sha256(f"{self.box.root}\0{self.executable}\0{self.name}".encode("utf-8", "surrogateescape"))
         return cache_directory(self.environ) / "builds" / key.hexdigest()[:24]
 
+    @property
+    def stamp(self) -> Path:
+        """Says from what state of ``build/`` the image was built last."""
+        return self.work_directory.with_suffix(".built-from")
+
+    def signature(self) -> str:
+        """The state of ``build/``: names, sizes and times of change, which are quick to learn."""
+        digest = hashlib.sha256()
+        for parent, folders, names in os.walk(self.box.build):
+            folders.sort()
+            for name in sorted(names):
+                state = os.lstat(os.path.join(parent, name))
+                digest.update(os.fsencode(f"{parent}/{name}") + f"\0{state.st_size} {state.st_mtime_ns}\0".encode())
+        return digest.hexdigest()
+
+    def is_stale(self) -> bool:
+        """Whether ``build/`` has changed since we built the image from it."""
+        try:
+            return self.stamp.read_text() != self.signature()
+        except OSError:
+            return False
+
     def commands(self) -> list[Command]:
         """The commands that make the image."""
         if self.dockerfile.is_file():
@@ -87,7 +110,7 @@ class DockerImage:
             argv += ["--volume", f"{work / 'settings'}:{DIRECTORY}:ro"]
         elif by == "secret":
             for name in settings_files(self.ca_bundle, self.environ):
-                argv += ["--secret", f"id={secret_id(name)},src={work / 'settings' / name}"]
+                argv += ["--secret", fields(id=secret_id(name), src=work / "settings" / name)]
         argv += ["--file", str(work / "Dockerfile"), str(context)]
         added: tuple[tuple[str, str | CallerVariable], ...] = (("DOCKER_BUILDKIT", "1"),) if by == "secret" else ()
         return Command(argv=tuple(argv), added=added)
@@ -116,6 +139,8 @@ class DockerImage:
                 if not held.done_meanwhile:
                     if self.dockerfile.is_file():
                         self._build(observer)
+                        self.stamp.parent.mkdir(parents=True, exist_ok=True)
+                        self.stamp.write_text(self.signature())
                     else:
                         self._pull(observer)
                     held.done()
@@ -159,9 +184,14 @@ class DockerImage:
             settings = work / "context" / SETTINGS_CONTEXT
         settings.mkdir(parents=True)
         work.chmod(0o700)
+        settings.chmod(0o755)  # whoever a step of the build runs as has to read them, whatever our umask is
         for name, content in files.items():
             (settings / name).write_bytes(content)
-        text = self.dockerfile.read_text("utf-8")
+            (settings / name).chmod(0o644)
+        ignored = self.box.build / "Dockerfile.dockerignore"
+        if ignored.is_file():
+            shutil.copyfile(ignored, work / ignored.name)
+        text = self.dockerfile.read_text("utf-8-sig")
         (work / "Dockerfile").write_text(with_settings(text, by, settings_variables(files), files), "utf-8")
 
     def _pull(self, observer: Observer) -> None:
@@ -249,7 +279,7 @@ _DOCKER_FAILURES = (
 )
 _PODMAN_FAILURES = (
     Failure(
-        r"container-init binary not found|catatonit",
+        r"container-init binary not found|stat .*catatonit",
         "Podman has no init program",
         "install the package 'catatonit'",
     ),
@@ -272,6 +302,7 @@ _PODMAN_FAILURES = (
 )
 _FAILURES = (
     NO_SPACE,
+    REGISTRY_CERTIFICATES,
     CERTIFICATES,
     Failure(
         r"executable file not found|exec .* failed: |failed to exec pid1|exec format error|no such file or directory: unknown|permission denied: unknown"
@@ -290,5 +321,10 @@ _FAILURES = (
         r"|network is unreachable",
         "the registry cannot be reached",
         "look at the network and at the proxies of the engine; an image that is here needs no registry",
+    ),
+    Failure(
+        r"unknown (?:shorthand )?flag|flag needs an argument|invalid argument .* for .*flag",
+        "it does not take one of the options",
+        "look at 'arguments' in the platform file, or install a newer engine",
     ),
 )

@@ -14,7 +14,9 @@ SETTINGS_CONTEXT = ".mlbox_site"
 SettingsBy = Literal["secret", "volume", "copy"]
 """How a builder gets them: BuildKit's secrets, Podman's volumes, or copied into the image."""
 
-_HEREDOC = re.compile(r"<<-?([\"']?)([A-Za-z_][A-Za-z0-9_]*)\1")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""", re.DOTALL)
+_HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([^<\s"']+)\2""")
 
 
 class Instruction(NamedTuple):
@@ -26,24 +28,47 @@ class Instruction(NamedTuple):
 
 def instructions(text: str) -> Iterator[Instruction]:
     """The instructions of a Dockerfile, by the rules of its reference: escapes, comments and here-documents."""
-    directive = re.match(r"(?:#[^\n]*\n)*?#\s*escape\s*=\s*([`\\])", text)
-    escape = directive.group(1) if directive else "\\"
-    continued = False
-    waiting: list[str] = []
-    for number, line in enumerate(text.splitlines()):
-        stripped = line.strip()
+    escape = re.escape(_escape(text))
+    continues = re.compile(rf"(?:(?<=[^{escape}])|^){escape}[ \t]*$")
+    whole = ""  # an instruction whose last line is still to come
+    waiting: list[tuple[str, str]] = []
+    for number, ended in enumerate(text.split("\n")):
+        line = ended.removesuffix("\r")
         if waiting:
-            if stripped == waiting[0]:
+            dash, name = waiting[0]
+            if (line.lstrip("\t") if dash else line) == name:
                 waiting.pop(0)
             continue
-        if not stripped or stripped.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue  # also between the lines of an instruction
-        if not continued:
-            keyword = stripped.split(None, 1)[0].upper()
-            yield Instruction(number, keyword)
-            if keyword in ("RUN", "COPY", "ADD"):
-                waiting = [found.group(2) for found in _HEREDOC.finditer(stripped)]
-        continued = stripped.endswith(escape) and not waiting
+        piece = continues.sub("", line)
+        if not whole.strip() and piece.strip():
+            yield Instruction(number, piece.split(None, 1)[0].upper())
+        whole += piece
+        if piece == line:
+            waiting = _heredocs(whole)
+            whole = ""
+
+
+def _escape(text: str) -> str:
+    """The escape character: a directive may name it, before anything else but other directives."""
+    for line in text.split("\n"):
+        directive = _DIRECTIVE.fullmatch(line.strip())
+        name = directive.group(1).lower() if directive else ""
+        if directive and name == "escape":
+            return directive.group(2)[:1]
+        if name not in ("syntax", "check"):
+            break
+    return "\\"
+
+
+def _heredocs(instruction: str) -> list[tuple[str, str]]:
+    """The here-documents that follow an instruction: ``-`` where tabs are taken off, and the word that ends it."""
+    words = _WORD.findall(instruction)
+    keyword = next((word.upper() for word in words if word.upper() != "ONBUILD"), "")
+    if keyword not in ("RUN", "COPY", "ADD"):
+        return []
+    return [(found.group(1), found.group(3)) for found in map(_HEREDOC.fullmatch, words) if found]
 
 
 def with_settings(text: str, by: SettingsBy, variables: Mapping[str, str], files: Iterable[str]) -> str:
@@ -52,7 +77,7 @@ def with_settings(text: str, by: SettingsBy, variables: Mapping[str, str], files
     The variables are arguments of the build: they are no part of the image's environment, and their values are
     paths only.
     """
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")
     after_from = [f"ARG {name}={value}" for name, value in variables.items()]
     if by == "copy":
         after_from.insert(0, f"COPY {SETTINGS_CONTEXT}/ {DIRECTORY}/")
@@ -65,7 +90,7 @@ def with_settings(text: str, by: SettingsBy, variables: Mapping[str, str], files
     changed = []
     for number, line in enumerate(lines):
         if by == "secret" and found.get(number) == "RUN":
-            line = re.sub(r"^(\s*\S+)", rf"\1 {mounts}", line)
+            line = re.sub(r"(?i)(?<=RUN)", f" {mounts}", line, count=1)
         changed.append(line)
         if ends.get(number) == "FROM":
             changed += after_from

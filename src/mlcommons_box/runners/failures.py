@@ -32,6 +32,12 @@ CERTIFICATES = Failure(
     "the network has a certificate authority of its own, which the build does not know",
     "hand over this machine's certificates with --ca-bundle=host, or set MLCOMMONS_BOX_CA_BUNDLE=host",
 )
+REGISTRY_CERTIFICATES = Failure(
+    r"/v2/.*x509: ",
+    "the registry's certificate comes from an authority that the engine does not know",
+    "tell it of the authority: /etc/docker/certs.d/REGISTRY/ca.crt for Docker, "
+    "/etc/containers/certs.d/REGISTRY/ca.crt for Podman, SSL_CERT_FILE for Apptainer",
+)
 NO_SPACE = Failure(
     r"no space left on device|disk quota exceeded|ENOSPC",
     "the disk is full",

@@ -1,7 +1,7 @@
 """The container path rules that Docker and Singularity share: what is mounted where, and what the task is told.
 
-A parameter's path in the container is ``/mlbox_io{N}/{basename}``; N counts distinct mounts from 0.  A directory
-mounts itself.  An input file mounts itself.  An output file mounts its parent directory, because programs append
+A parameter's path in the container is ``/mlbox_io{N}/{basename}``; N counts distinct mounts from 0, and the basename
+is the one that the binding says, wherever a link of that name leads.  A directory mounts itself.  An input file mounts itself.  An output file mounts its parent directory, because programs append
 to it and replace it by rename.  Inputs are read-only.  What lies below another mount is mounted over it once more,
 so that an input below an output stays read-only and an output below an input writable.
 """
@@ -53,6 +53,8 @@ def mount_problems(plan: RunPlan) -> list[Problem]:
         path, reason = real_path(each), None
         if path == path.parent or _mounted(each) == _mounted(each).parent:
             reason = "the root directory cannot be mounted into a container"
+        elif not _can_be_named(path):
+            reason = "an engine cannot read its name, which is no UTF-8, or has a line break of two characters"
         elif each.direction == "output" and path in inputs:
             reason = f"by a link it is the input {inputs[path].name!r}, which the task must not change"
         elif each.direction == "output" and _mounted(each) in inputs:
@@ -77,16 +79,19 @@ def real_path(parameter: BoundParameter) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A path to mount.  ``number`` counts those that lie below no other; ``is_parent`` of an output file."""
+    """A path to mount.
+
+    ``number`` counts those that lie below no other; ``name`` is the one that a binding says, or empty for a
+    directory that is only the parent of output files.
+    """
 
     path: Path
     writable: bool
     number: int | None
-    is_parent: bool
+    name: str
 
     def place(self) -> PurePosixPath:
-        directory = PurePosixPath(f"/mlbox_io{self.number}")
-        return directory if self.is_parent else directory / self.path.name
+        return PurePosixPath(f"/mlbox_io{self.number}", self.name)
 
 
 def _mounted(parameter: BoundParameter) -> Path:
@@ -95,14 +100,24 @@ def _mounted(parameter: BoundParameter) -> Path:
     return path.parent if parameter.direction == "output" and parameter.type == "file" else path
 
 
+def _can_be_named(path: Path) -> bool:
+    """Whether a path reaches an engine as it is: Go's reader of CSV makes one character of CR LF, JSON is UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\r\n" not in str(path)
+
+
 def _sources(parameters: tuple[BoundParameter, ...]) -> list[_Source]:
     """Every distinct path to mount, in the order of the parameters; writable when any output needs it."""
     writable: dict[Path, bool] = {}
-    is_parent: dict[Path, bool] = {}
+    names: dict[Path, str] = {}
     for each in parameters:
         path = _mounted(each)
         writable[path] = writable.get(path, False) or each.direction == "output"
-        is_parent.setdefault(path, path != real_path(each))
+        if path == real_path(each):
+            names.setdefault(path, each.path.name)
     sources = []
     number = 0
     for path in writable:
@@ -114,7 +129,7 @@ def _sources(parameters: tuple[BoundParameter, ...]) -> list[_Source]:
                 path=path,
                 writable=writable[path],
                 number=None if outer else number,
-                is_parent=is_parent[path],
+                name=names.get(path, ""),
             )
         )
         number += not outer

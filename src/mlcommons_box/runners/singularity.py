@@ -7,6 +7,7 @@ name.  Its home and its ``/tmp`` are a scratch directory of its own, which is go
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,8 +26,16 @@ from mlcommons_box.runners.site_settings import CA_FILE
 EXECUTABLES = ("apptainer", "singularity")
 HOME = "/mlbox_home"
 """The task's home in the container."""
-_FATAL = 255
-"""Apptainer ends with this when it could not start the task; a task may end with it too."""
+_SAYS = (
+    *(b"FATAL:   ", b"ERROR  : ", b"\x1b[31mFATAL:   ", b"\x1b[91mERROR  : "),
+    *(b"Error for command", b"WARNING: "),
+)
+"""How an error of Apptainer's own begins, or a warning before it."""
+_FAILS = {
+    255: re.compile(rb"^(?:\x1b\[\d+m)?FATAL:   ", re.MULTILINE),
+    1: re.compile(rb"^(?:\x1b\[\d+m)?(?:ERROR  : |Error for command)", re.MULTILINE),
+}
+"""What it says when it could not start the task, by its exit status; a task may end with that status too."""
 
 
 class SingularityRunner:
@@ -68,6 +77,12 @@ class SingularityRunner:
             "remove it, or write 'user: root' for an image that insists on root",
         )
         if isinstance(plan, RunPlan):
+            problems += unsupported(
+                self.platform,
+                "the Singularity runner, which gives every task a home of its own,",
+                [each.name for each in plan.environment if each.name == "HOME"],
+                "remove it, or give the program another variable",
+            )
             problems += mount_problems(plan)
             if ":" in str(self.scratch(plan)):
                 problems.append(
@@ -131,7 +146,7 @@ class SingularityRunner:
         if not self.image(plan).path.exists():
             raise NotPrepared
         scratch = self.scratch(plan)
-        engine = HeldBack(observer, (b"FATAL:", b"\x1b[31mFATAL:", b"Error for command"))
+        engine = HeldBack(observer, _SAYS)
         try:
             try:
                 for name in ("home", "work"):
@@ -150,7 +165,8 @@ class SingularityRunner:
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        if completed.exit_status in (_FATAL, 1) and engine.held:
+        fails = _FAILS.get(completed.exit_status)
+        if fails and fails.search(engine.held):
             said = engine.held.decode("utf-8", "replace")
             failure = explained(said, FAILURES)
             meaning = f": {failure.meaning}" if failure else ""
@@ -192,7 +208,7 @@ class SingularityRunner:
         if isinstance(gpus, int) and gpus:
             visible = self.environ.get("CUDA_VISIBLE_DEVICES")
             devices = visible.split(",") if visible is not None else [str(number) for number in range(gpus)]
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices[:gpus])
+            variables.setdefault("CUDA_VISIBLE_DEVICES", ",".join(devices[:gpus]))
         prefix = variable_prefix(self.executable)
         return [(f"{prefix}{name}", value) for name, value in variables.items()]
 

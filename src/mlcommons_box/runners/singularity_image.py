@@ -18,7 +18,7 @@ from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
 from mlcommons_box.model import Box, DockerOptions
 from mlcommons_box.process import CallerVariable, Command, capture, stream
-from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, Failure, explained, tail
+from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, once
 from mlcommons_box.runners.programs import which
@@ -48,7 +48,8 @@ class SingularityImage:
     @property
     def source(self) -> str | None:
         """The address of an image somewhere else, where the platform names one in place of a file."""
-        return self.written if _SOURCE.fullmatch(self.written) else None
+        expanded = self._expanded()
+        return expanded if _SOURCE.fullmatch(expanded) else None
 
     @property
     def path(self) -> Path:
@@ -67,7 +68,7 @@ class SingularityImage:
     def undefined_variables(self) -> list[str]:
         """The variables in the path that are not set."""
         names = [matched.group(1) or matched.group(2) for matched in _VARIABLE.finditer(self.written)]
-        return [name for name in names if name != "WORKSPACE" and name not in self.environ]
+        return [name for name in dict.fromkeys(names) if name != "WORKSPACE" and name not in self.environ]
 
     @property
     def recipe(self) -> Path:
@@ -91,7 +92,7 @@ class SingularityImage:
 
     def is_ours(self) -> bool:
         """Whether we built the file that is there."""
-        return self.path.is_file() and self.note.is_file()
+        return self._noted() is not None
 
     def is_within_reach(self) -> bool:
         """Whether the file is there, or could be made."""
@@ -154,10 +155,24 @@ class SingularityImage:
 
     def is_stale(self) -> bool:
         """Whether we built the image, from something else than is there now."""
+        noted = self._noted()
         try:
-            return self.note.read_text() != self.content_digest()
-        except OSError:
+            return noted is not None and noted != self.content_digest()
+        except PreparationError:  # there is nothing any more to make it from
             return False
+
+    def _noted(self) -> str | None:
+        """The digest of what we built the image from; None for an image that somebody else put there."""
+        try:
+            digest, _, identity = self.note.read_text().partition("\n")
+            return digest if identity == self._identity() else None
+        except OSError:
+            return None
+
+    def _identity(self) -> str:
+        """What tells the image that is there from one that takes its place."""
+        state = self.path.stat()
+        return f"{state.st_size} {state.st_mtime_ns}"
 
     def content_digest(self) -> str:
         """What the image is made from: the recipe and all of ``build/``, or the name of another image."""
@@ -189,7 +204,7 @@ class SingularityImage:
             self._build(observer)
             self.partial.replace(self.path)
             self.note.parent.mkdir(parents=True, exist_ok=True)
-            self.note.write_text(digest)
+            self.note.write_text(f"{digest}\n{self._identity()}")
         except OSError as error:
             raise CannotCreateError(
                 f"cannot create the image {str(self.path)!r}: {error.strerror}",
@@ -258,6 +273,7 @@ def _digest(text: str) -> str:
 
 FAILURES = (
     NO_SPACE,
+    REGISTRY_CERTIFICATES,
     CERTIFICATES,
     Failure(
         r"/dev/fuse|fuse: device not found|fuse.*operation not permitted|squashfuse",

@@ -108,14 +108,26 @@ def _pip(environ: Mapping[str, str]) -> list[str]:
 
 
 def _uv(environ: Mapping[str, str]) -> list[str]:
-    lines = []
+    insecure = environ.get("UV_INSECURE_HOST", "").split()
+    lines = [f"allow-insecure-host = [{', '.join(map(_quoted, insecure))}]"] if insecure else []
     default = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL")
     extra = environ.get("UV_INDEX") or environ.get("UV_EXTRA_INDEX_URL")
     for address in (extra or "").split():
-        lines += ["[[index]]", f'url = "{address.rpartition("=")[2]}"']
+        lines += ["[[index]]", f"url = {_quoted(_without_name(address))}"]
     if default:
-        lines += ["[[index]]", f'url = "{default.rpartition("=")[2]}"', "default = true"]
+        lines += ["[[index]]", f"url = {_quoted(_without_name(default))}", "default = true"]
     return lines
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML."""
+    return f'"{text}"'
+
+
+def _without_name(index: str) -> str:
+    """The address of ``name=address``, as uv has it; an address may hold the sign itself."""
+    name, _, address = index.partition("=")
+    return index if "://" in name else address
 
 
 def _conda(environ: Mapping[str, str]) -> list[str]:
