@@ -1,8 +1,6 @@
 """``python -m mlcommons_box``."""
 
-import sys
-
-from mlcommons_box.cli.main import main
+from mlcommons_box.cli.main import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -29,6 +29,8 @@ GRACE = 10.0
 
 _CHUNK = 1 << 16
 _POLL = 0.05
+_BRIEF = 2.0
+"""Seconds in which a system does not give out all its process numbers."""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -146,7 +148,8 @@ def stream(
     ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
     it passes on, and what an engine keeps running beside it is not ours to end.
     ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
-    SIGHUP end the whole tree (a second one without grace) and are reported in the result.  Raises :class:`UnavailableError` when the program cannot be started.
+    SIGHUP end the whole tree (a second one without grace) and are reported in the result.
+    Raises :class:`UnavailableError` when the program cannot be started.
     """
     grace = GRACE if grace is None else grace
     environment = command.variables()
@@ -297,10 +300,16 @@ class _Tree:
         self.mark = None if mark is None else f"{RUN_MARK}={mark}".encode()
         own = _process(leader)
         self.born = own.born if own else 0
+        self.began = time.monotonic()
+
+    def _first(self) -> int:
+        """The lowest number that a process of the tree may have: numbers grow, until they begin anew."""
+        brief = time.monotonic() - self.began < _BRIEF
+        return self.leader if brief and _last_process() >= self.leader else 0
 
     def members(self) -> set[int]:
         """The process ids that are alive; empty where the system has no ``/proc``."""
-        processes = {found.pid: found for found in _processes() if found.born >= self.born}
+        processes = {found.pid: found for found in _processes(self._first()) if found.born >= self.born}
         found = {pid for pid, process in processes.items() if process.group == self.leader}
         if self.mark:
             found |= {pid for pid in processes if _carries(pid, self.mark)}
@@ -379,14 +388,14 @@ def is_running(pid: int, started_ticks: int) -> bool:
     return found is not None and found.born == started_ticks
 
 
-def _processes() -> Iterator[_Process]:
-    """Every process of this user (of everyone, for root) that is alive."""
+def _processes(first: int) -> Iterator[_Process]:
+    """Every process of this user (of everyone, for root) that is alive and may be younger than ``first``."""
     if not sys.platform.startswith("linux"):
         return
     user = os.getuid()
     with os.scandir("/proc") as entries:
         for entry in entries:
-            if not entry.name.isdigit():
+            if not entry.name.isdigit() or int(entry.name) < first:
                 continue
             try:
                 if user and entry.stat().st_uid != user:
@@ -396,6 +405,14 @@ def _processes() -> Iterator[_Process]:
             found = _process(int(entry.name))
             if found:
                 yield found
+
+
+def _last_process() -> int:
+    """The number that the system gave last (proc(5), loadavg); 0 where it does not say."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[-1])
+    except (OSError, ValueError):
+        return 0
 
 
 def _carries(pid: int, mark: bytes) -> bool:

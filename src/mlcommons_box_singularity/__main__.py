@@ -1,8 +1,7 @@
 """``python -m mlcommons_box_singularity``."""
 
-import sys
-
 from mlcommons_box.cli.drop_in import singularity
+from mlcommons_box.cli.main import console
 
 if __name__ == "__main__":
-    sys.exit(singularity())
+    console(singularity)

@@ -5,11 +5,12 @@ Each is ``mlbox configure`` and ``mlbox run`` for one kind of platform, with the
 
 from __future__ import annotations
 
-from mlcommons_box.cli.main import main
+from mlcommons_box.cli.main import console, main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from mlcommons_box.cli.parsing import Program
 
@@ -22,6 +23,16 @@ def docker(argv: Sequence[str] | None = None) -> int:
 def singularity(argv: Sequence[str] | None = None) -> int:
     """``mlcommons_box_singularity``."""
     return main(argv, program=lambda: _program("singularity"))
+
+
+def docker_console() -> NoReturn:
+    """``mlcommons_box_docker`` as a process of its own."""
+    console(docker)
+
+
+def singularity_console() -> NoReturn:
+    """``mlcommons_box_singularity`` as a process of its own."""
+    console(singularity)
 
 
 def _program(runner: str) -> Program:

@@ -26,7 +26,9 @@ MAX_PROBLEMS = 100
 _MESSAGE_ROOM = 80
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_PLAIN_ASCII = bytes((9, 10, 13, *range(32, 127)))
+"""What almost every file consists of; compiling the pattern takes longer than reading a box."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,10 @@ class MappingNode:
 
 
 Node = ScalarNode | SequenceNode | MappingNode
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and not text.encode("ascii").translate(None, _PLAIN_ASCII)
 
 
 class Problems(list[Problem]):
@@ -159,7 +165,7 @@ class _Parser:
         self.count = 0
 
     def document(self) -> Node:
-        bad = _NOT_PRINTABLE.search(self.text)
+        bad = None if _is_plain(self.text) else re.search(_NOT_PRINTABLE, self.text)
         if bad:
             before = _LINE_BREAK.split(self.text[: bad.start()])
             self.reject(
@@ -331,8 +337,8 @@ _SYNTAX_HELP: dict[str, tuple[str, str | None]] = {
     ),
 }
 
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 _WORDS: dict[str, bool | None] = {"": None, "~": None}
 _WORDS.update(dict.fromkeys(("null", "Null", "NULL")))
 _WORDS.update(dict.fromkeys(("true", "True", "TRUE"), True))
@@ -346,9 +352,11 @@ def resolve(node: ScalarNode) -> str | int | float | bool | None:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.fullmatch(text):
+    if text[0] not in "+-.0123456789":
+        return text
+    if re.fullmatch(_INTEGER, text):
         return _integer(text)
-    if _FLOAT.fullmatch(text):
+    if re.fullmatch(_FLOAT, text):
         word = text.lower()
         return float(word.replace(".inf", "inf").replace(".nan", "nan"))
     return text

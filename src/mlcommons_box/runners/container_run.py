@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,9 +54,15 @@ def task_environment(plan: RunPlan, environ: Mapping[str, str], home: str) -> di
 
 def fields(*flags: str, **values: object) -> str:
     """``type=bind,source=...`` as the ``--mount`` of every engine reads it: one record of CSV."""
+    words = [*(f"{key}={value}" for key, value in values.items()), *flags]
+    if not any(mark in word for word in words for mark in ',"\r\n'):
+        return ",".join(words)
+    import csv
+    import io
+
     text = io.StringIO()
     # Only what the line's end consists of is quoted, and both kinds of it have to be.
-    csv.writer(text, lineterminator="\r\n").writerow([*(f"{key}={value}" for key, value in values.items()), *flags])
+    csv.writer(text, lineterminator="\r\n").writerow(words)
     return text.getvalue().removesuffix("\r\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
 from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, once
+from mlcommons_box.runners.once import cache_directory, file_name_of, once
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
     PROXY_VARIABLES,
@@ -66,8 +65,8 @@ class DockerImage:
     @property
     def work_directory(self) -> Path:
         """Where a changed recipe and the settings of this site lie while they are needed."""
-        key = hashlib.sha256(f"{self.box.root}\0{self.executable}\0{self.name}".encode("utf-8", "surrogateescape"))
-        return cache_directory(self.environ) / "builds" / key.hexdigest()[:24]
+        name = file_name_of(str(self.box.root), self.executable, self.name)
+        return cache_directory(self.environ) / "builds" / name
 
     @property
     def stamp(self) -> Path:
@@ -76,13 +75,13 @@ class DockerImage:
 
     def signature(self) -> str:
         """The state of ``build/``: names, sizes and times of change, which are quick to learn."""
-        digest = hashlib.sha256()
+        states = []
         for parent, folders, names in os.walk(self.box.build):
             folders.sort()
             for name in sorted(names):
                 state = os.lstat(os.path.join(parent, name))
-                digest.update(os.fsencode(f"{parent}/{name}") + f"\0{state.st_size} {state.st_mtime_ns}\0".encode())
-        return digest.hexdigest()
+                states.append(ascii((parent, name, state.st_size, state.st_mtime_ns)))
+        return "\n".join(states)
 
     def is_stale(self) -> bool:
         """Whether ``build/`` has changed since we built the image from it."""
@@ -130,8 +129,8 @@ class DockerImage:
 
     def ensure(self, observer: Observer) -> None:
         """Build or pull; raises :class:`PreparationError` or :class:`UnavailableError`."""
-        key = hashlib.sha256(f"{self.work_directory}\0{self.environ.get('DOCKER_HOST', '')}".encode())
-        lock = cache_directory(self.environ) / "locks" / f"image-{key.hexdigest()[:24]}"
+        key = file_name_of(str(self.work_directory), self.environ.get("DOCKER_HOST", ""))
+        lock = cache_directory(self.environ) / "locks" / f"image-{key}"
         try:
             with once(
                 lock, lambda: observer.preparing(f"waiting: another run prepares the image {self.name}")

@@ -106,4 +106,4 @@ def _last_lines(found: Mapping[int, str], lines: list[str]) -> dict[int, str]:
     """The last line of every instruction -> its keyword; comments after it count as its own."""
     starts = sorted(found)
     ends = [*(start - 1 for start in starts[1:]), len(lines) - 1]
-    return {end: found[start] for start, end in zip(starts, ends, strict=True)}
+    return {end: found[start] for start, end in zip(starts, ends, strict=False)}  # no start, in an empty file

@@ -1,9 +1,10 @@
 """The container path rules that Docker and Singularity share: what is mounted where, and what the task is told.
 
-A parameter's path in the container is ``/mlbox_io{N}/{basename}``; N counts distinct mounts from 0, and the basename
-is the one that the binding says, wherever a link of that name leads.  A directory mounts itself.  An input file mounts itself.  An output file mounts its parent directory, because programs append
-to it and replace it by rename.  Inputs are read-only.  What lies below another mount is mounted over it once more,
-so that an input below an output stays read-only and an output below an input writable.
+A parameter's path in the container is ``/mlbox_io{N}/{basename}``; N counts distinct mounts from 0, and the
+basename is the one that the binding says, wherever a link of that name leads.  A directory mounts itself.  An input
+file mounts itself.  An output file mounts its parent directory, because programs append to it and replace it by
+rename.  Inputs are read-only.  What lies below another mount is mounted over it once more, so that an input below
+an output stays read-only and an output below an input writable.
 """
 
 from __future__ import annotations

@@ -22,6 +22,14 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
     return Path(base if base.startswith("/") else os.path.join(home, ".cache"), "mlcommons-box")
 
 
+def file_name_of(*parts: str) -> str:
+    """A short name for a file of ours that belongs to some paths or names; hashlib takes longer to load."""
+    from binascii import crc32
+
+    text = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return f"{crc32(text):08x}{crc32(text[::-1]):08x}"
+
+
 class Once:
     """Holds a lock.  ``done_meanwhile`` says that somebody else finished the same work while we waited."""
 

@@ -141,10 +141,13 @@ class SingularityRunner:
         return [image.path] if image.is_ours() else []
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
-        import shutil
-
         if not self.image(plan).path.exists():
             raise NotPrepared
+
+        def started(pid: int) -> None:
+            observer.started(str(pid))
+            import shutil  # noqa: F401  # while the engine starts: it takes a while to load, and is needed at the end
+
         scratch = self.scratch(plan)
         engine = HeldBack(observer, _SAYS)
         try:
@@ -159,11 +162,13 @@ class SingularityRunner:
             completed = stream(
                 self.run_command(plan),
                 on_output=engine.output,
-                on_start=lambda pid: observer.started(str(pid)),
+                on_start=started,
                 timeout=plan.timeout,
                 mark=plan.id,
             )
         finally:
+            import shutil
+
             shutil.rmtree(scratch, ignore_errors=True)
         fails = _FAILS.get(completed.exit_status)
         if fails and fails.search(engine.held):

@@ -5,7 +5,6 @@ It is written beside its final name and renamed, so that a file of that name is 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from mlcommons_box.model import Box, DockerOptions
 from mlcommons_box.process import CallerVariable, Command, capture, stream
 from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, once
+from mlcommons_box.runners.once import cache_directory, file_name_of, once
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
@@ -55,7 +54,7 @@ class SingularityImage:
     def path(self) -> Path:
         """The image file: variables expanded, relative to the workspace."""
         if self.source:
-            return cache_directory(self.environ) / "images" / f"{_digest(self.source)}.sif"
+            return cache_directory(self.environ) / "images" / f"{file_name_of(self.source)}.sif"
         return Path(os.path.normpath(self.workspace / self._expanded()))
 
     def _expanded(self) -> str:
@@ -83,12 +82,12 @@ class SingularityImage:
     @property
     def note(self) -> Path:
         """Says from what we built the image: a file that is not there for an image that somebody else made."""
-        return cache_directory(self.environ) / "images" / f"{_digest(str(self.path))}.built-from"
+        return cache_directory(self.environ) / "images" / f"{file_name_of(str(self.path))}.built-from"
 
     @property
     def work_directory(self) -> Path:
         """Where a changed recipe and the settings of this site lie while they are needed."""
-        return cache_directory(self.environ) / "builds" / _digest(f"{self.path}\0{self.box.root}")
+        return cache_directory(self.environ) / "builds" / file_name_of(str(self.path), str(self.box.root))
 
     def is_ours(self) -> bool:
         """Whether we built the file that is there."""
@@ -144,7 +143,7 @@ class SingularityImage:
         """Make the image, unless it is there and what it was made from has not changed."""
         if self.path.exists() and not self.is_stale():
             return
-        lock = cache_directory(self.environ) / "locks" / f"image-{_digest(str(self.path))}"
+        lock = cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(self.path))}"
         try:
             with once(lock, lambda: observer.preparing(f"waiting: another run makes {self.path.name}")) as held:
                 if not (held.done_meanwhile and self.path.exists()):
@@ -157,7 +156,7 @@ class SingularityImage:
         """Whether we built the image, from something else than is there now."""
         noted = self._noted()
         try:
-            return noted is not None and noted != self.content_digest()
+            return noted is not None and noted != self.contentfile_name_of()
         except PreparationError:  # there is nothing any more to make it from
             return False
 
@@ -174,8 +173,10 @@ class SingularityImage:
         state = self.path.stat()
         return f"{state.st_size} {state.st_mtime_ns}"
 
-    def content_digest(self) -> str:
+    def contentfile_name_of(self) -> str:
         """What the image is made from: the recipe and all of ``build/``, or the name of another image."""
+        import hashlib
+
         digest = hashlib.sha256()
         for part in self._content():
             digest.update(part + b"\0")
@@ -191,12 +192,12 @@ class SingularityImage:
                 file = Path(parent, name)
                 if file.is_file():
                     yield os.fsencode(file.relative_to(self.box.build))
-                    yield hashlib.sha256(file.read_bytes()).digest()
+                    yield file.read_bytes()
 
     def _make(self, observer: Observer) -> None:
         import shutil
 
-        digest = self.content_digest()
+        digest = self.contentfile_name_of()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.ca_bundle is not None and self.recipe.is_file():
@@ -265,10 +266,6 @@ class SingularityImage:
 def variable_prefix(executable: str) -> str:
     """What a variable's name begins with for the engine to hand it to the task."""
     return "APPTAINERENV_" if executable == "apptainer" else "SINGULARITYENV_"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
 FAILURES = (
