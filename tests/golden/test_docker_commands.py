@@ -398,17 +398,31 @@ def test_without_a_recipe_the_image_is_pulled(make_box: MakeBox, executable: Exe
     assert preparation(make_box(), platform_with(executable)) == [f"{executable} pull example/echo:1"]
 
 
-@pytest.mark.parametrize("executable", ["docker", "podman"])
-def test_a_recipe_is_built_and_proxies_go_by_name(make_box: MakeBox, executable: Executable) -> None:
+@pytest.mark.parametrize(("executable", "form"), [("docker", ""), ("podman", " --format docker")])
+def test_a_recipe_is_built_and_proxies_go_by_name(make_box: MakeBox, executable: Executable, form: str) -> None:
     root = make_box({"build/Dockerfile": "FROM scratch\n"})
     environ = {**CALLER, "http_proxy": "http://ada:swordfish@proxy:1", "HTTP_PROXY": "http://proxy:1"}
     assert preparation(root, platform_with(executable)) == [
-        f"{executable} build --force-rm --tag example/echo:1 --file BOX/build/Dockerfile BOX/build"
+        f"{executable} build --force-rm --tag example/echo:1{form} --file BOX/build/Dockerfile BOX/build"
     ]
     assert preparation(root, platform_with(executable), environ) == [
-        f"{executable} build --force-rm --tag example/echo:1 --build-arg http_proxy --build-arg HTTP_PROXY "
+        f"{executable} build --force-rm --tag example/echo:1{form} --build-arg http_proxy --build-arg HTTP_PROXY "
         "--file BOX/build/Dockerfile BOX/build"
     ]
+
+
+def test_a_recipe_in_an_odd_place_is_one_file_for_podman_which_takes_a_list(make_box: MakeBox) -> None:
+    root = make_box({"build/Dockerfile": "FROM scratch\n"}, name='a, "b"')
+    quoted = str(root).replace('"', '""')
+    cases: list[tuple[Executable, str]] = [
+        ("podman", f'"{quoted}/build/Dockerfile"'),
+        ("docker", f"{root}/build/Dockerfile"),
+    ]
+    for executable, file in cases:
+        (command,) = DockerRunner(platform_with(executable), CALLER, ADA).commands(
+            setup_plan(root, platform_with())
+        )
+        assert command.argv[-3:] == ("--file", file, f"{root}/build")
 
 
 @pytest.fixture
@@ -481,7 +495,7 @@ def test_a_client_without_the_plugin_is_asked_for_its_version(
 def test_a_build_with_podman_mounts_the_settings(make_box: MakeBox, bundle: Path) -> None:
     root = make_box({"build/Dockerfile": "FROM scratch\n"})
     assert preparation(root, platform_with("podman"), CALLER, bundle) == [
-        "podman build --force-rm --tag example/echo:1 --volume WORK/settings:/mlbox_site:ro "
+        "podman build --force-rm --tag example/echo:1 --format docker --volume WORK/settings:/mlbox_site:ro "
         "--file WORK/Dockerfile BOX/build"
     ]
 

@@ -115,6 +115,30 @@ def test_a_local_image_that_is_in_no_registry_is_used(executable: str, box: Call
     call(executable, "rmi", "--force", name)
 
 
+@pytest.fixture(scope="module")
+def pushed() -> str:
+    """An image that is in a registry, and not on this machine."""
+    name = f"{engines.REGISTRY}/{IMAGE}"
+    recipe = f'FROM {engines.BASE_IMAGE}\nENTRYPOINT ["echo", "from the registry"]\n'
+    subprocess.run(
+        ["docker", "build", "--tag", name, "-"], input=recipe, text=True, check=True, capture_output=True
+    )
+    call("docker", "push", "--quiet", name)
+    call("docker", "rmi", "--force", name)
+    return name
+
+
+@both
+@pytest.mark.engine("docker")
+def test_an_image_is_pulled_from_its_registry(executable: str, pushed: str, box: Callable[..., Path]) -> None:
+    root = box(docker(pushed, executable), build__Dockerfile=None)
+    result = mlbox("run", root, "--platform=p")
+    call(executable, "rmi", "--force", pushed)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("from the registry copy --source=/mlbox_io0/in.txt")
+    assert f"pulling the image {pushed} with {executable}" in result.stderr
+
+
 @both
 def test_an_image_without_a_program(executable: str, box: Callable[..., Path]) -> None:
     dockerfile = DOCKERFILE.replace("python3", "no-such-program")
@@ -265,6 +289,22 @@ class TestSingularity:
         call("docker", "rmi", "--force", IMAGE)
         assert result.returncode == 0, result.stderr
         assert (root / "workspace/out/copy.txt").read_text() == "hello\n"
+
+    @pytest.mark.engine("docker")
+    def test_an_image_in_a_registry_is_converted_once(self, box: Callable[..., Path], pushed: str) -> None:
+        root = box(self.platform.replace("images/a.sif", f"docker://{pushed}"))
+        for steps in (1, 0):
+            result = mlbox("run", root, "--platform=p")
+            assert result.returncode == 0, result.stderr
+            assert result.stdout.startswith("from the registry copy --source=/mlbox_io0/in.txt")
+            assert result.stderr.count(f"from docker://{pushed}\n") == steps
+
+    def test_gpus_may_be_asked_for_where_there_are_none(self, box: Callable[..., Path], sif: Path) -> None:
+        more = "resources: {gpus: 1}\n"
+        root = box(self.platform.replace("images/a.sif", str(sif)) + more)
+        result = mlbox("run", root, "--platform=p")
+        assert (result.returncode, result.stdout) == (0, "from the image that was there\n"), result.stderr
+        assert "--nv" in mlbox("show", "--mlbox", root).stdout
 
     def test_an_interrupted_build_leaves_nothing(self, box: Callable[..., Path], tmp_path: Path) -> None:
         recipe = RECIPE + "\n%post\n    echo reached; sleep 600\n"

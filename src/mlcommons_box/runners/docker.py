@@ -33,8 +33,9 @@ ENGINE_STATUSES = (125, 126, 127)
 _INIT_SAYS = (b"[FATAL tini", b"ERROR (catatonit")
 """How an init program begins that cannot start the image's own; the container has begun then."""
 _ENGINE_SAYS = (
-    *(b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', b"WARNING: ", *_INIT_SAYS),
+    *(b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', *_INIT_SAYS),
     *(b"unknown flag: ", b"unknown shorthand flag: ", b"flag needs an argument: ", b"invalid argument "),
+    *(b"WARNING: Your kernel", b"WARNING: The requested image", b"Resource limits are not supported"),
 )
 """How an error of Docker's or Podman's own begins, or a warning before it."""
 SELINUX = Path("/sys/fs/selinux/enforce")

@@ -99,9 +99,11 @@ class DockerImage:
     def build_command(self) -> Command:
         """Build from the recipe; proxies are handed over by name, and never part of the image."""
         argv = [self.executable, "build", "--force-rm", "--tag", self.name]
+        if self.is_podman:
+            argv += ["--format", "docker"]  # its own has no SHELL, HEALTHCHECK and ONBUILD, and leaves them out
         argv += [word for name in present(PROXY_VARIABLES, self.environ) for word in ("--build-arg", name)]
         if self.ca_bundle is None:
-            argv += ["--file", str(self.dockerfile), str(self.box.build)]
+            argv += ["--file", self._one_file(self.dockerfile), str(self.box.build)]
             return Command(argv=tuple(argv))
         work, by = self.work_directory, self.settings_by()
         context = work / "context" if by == "copy" else self.box.build
@@ -110,9 +112,13 @@ class DockerImage:
         elif by == "secret":
             for name in settings_files(self.ca_bundle, self.environ):
                 argv += ["--secret", fields(id=secret_id(name), src=work / "settings" / name)]
-        argv += ["--file", str(work / "Dockerfile"), str(context)]
+        argv += ["--file", self._one_file(work / "Dockerfile"), str(context)]
         added: tuple[tuple[str, str | CallerVariable], ...] = (("DOCKER_BUILDKIT", "1"),) if by == "secret" else ()
         return Command(argv=tuple(argv), added=added)
+
+    def _one_file(self, path: Path) -> str:
+        """A path as ``--file`` takes it, which is a list of files for Podman, as a record of CSV."""
+        return fields(str(path)) if self.is_podman else str(path)
 
     def settings_by(self) -> SettingsBy:
         """How this client's builder can be given files that stay out of the image."""
@@ -261,7 +267,7 @@ _DOCKER_FAILURES = (
     ),
     Failure(
         r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
-        r"|connection refused.*docker",
+        r"|failed to connect to the docker api|connection refused.*docker",
         "the Docker daemon does not answer",
         "start it (sudo systemctl start docker), and look at DOCKER_HOST and 'docker context ls'",
     ),
@@ -304,8 +310,8 @@ _FAILURES = (
     REGISTRY_CERTIFICATES,
     CERTIFICATES,
     Failure(
-        r"executable file not found|exec .* failed: |failed to exec pid1|exec format error|no such file or directory: unknown|permission denied: unknown"
-        r"|no command specified",
+        r"executable file not found|exec .* failed: |failed to exec pid1|exec format error"
+        r"|no such file or directory: unknown|permission denied: unknown|no command specified",
         "the image has no program that can be started",
         "look at ENTRYPOINT in build/Dockerfile, and at the processor that the image is for",
     ),

@@ -28,7 +28,7 @@ HOME = "/mlbox_home"
 """The task's home in the container."""
 _SAYS = (
     *(b"FATAL:   ", b"ERROR  : ", b"\x1b[31mFATAL:   ", b"\x1b[91mERROR  : "),
-    *(b"Error for command", b"WARNING: "),
+    *(b"Error for command", b"WARNING: skipping mount"),
 )
 """How an error of Apptainer's own begins, or a warning before it."""
 _FAILS = {

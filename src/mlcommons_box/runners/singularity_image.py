@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +213,8 @@ class SingularityImage:
                 hint="name another 'image' in the platform file; a relative path is relative to the workspace",
             ) from error
         finally:
-            self.partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.partial.unlink()
             shutil.rmtree(self.work_directory, ignore_errors=True)
 
     def _build(self, observer: Observer) -> None:
