@@ -86,6 +86,15 @@ class FakeEngine(RunnerContract):
             scene.act("")
         assert scene.record().status == "failed"
 
+    def test_a_change_of_the_code_is_said_until_the_image_is_made_anew(self, scene: Scene) -> None:
+        scene.act("")
+        assert scene.runner.notes(scene.plan("")) == []
+        scene.write({"build/helper.py": "changed = True\n"})
+        (note,) = scene.runner.notes(scene.plan(""))
+        assert "build/ has changed since" in note
+        scene.runner.prepare(plan_setup(scene.plan("").box, scene.platform), scene.recorder)
+        assert scene.runner.notes(scene.plan("")) == []
+
 
 class DockerFake(FakeEngine):
     @pytest.fixture

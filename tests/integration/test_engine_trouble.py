@@ -160,10 +160,14 @@ def test_a_build_that_fails_shows_the_end_of_what_was_said(executable: str, box:
 def test_an_image_that_insists_on_root_leaves_files_to_the_caller(
     executable: str, box: Callable[..., Path]
 ) -> None:
-    program = "import os, sys; print(os.getuid()); " + (
-        "out = sys.argv[4].split('=', 1)[1]; os.mkdir(out + '/d'); open(out + '/d/f', 'w'); os.chown(out + '/d/f', 7, 7)\n"
-        "open(sys.argv[3].split('=', 1)[1], 'w')\n"
-    )
+    program = """
+import os, sys
+print(os.getuid())
+target, logs = (word.split("=", 1)[1] for word in sys.argv[3:])
+os.mkdir(logs + "/d")
+open(logs + "/d/f", "w"), open(target, "w")
+os.chown(logs + "/d/f", 7, 7)
+"""
     root = box(docker(executable=executable, more="user: root\n"), build__echo_py=program)
     result = mlbox("run", root, "--platform=p")
     assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr

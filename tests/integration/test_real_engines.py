@@ -110,3 +110,41 @@ def test_an_ordinary_user_has_the_same_promises(ordinary_bin: Path, ordinary_che
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ordinary_checkout)
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr
     assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "executable", [pytest.param(name, marks=pytest.mark.engine(name)) for name in ("docker", "podman", "apptainer")]
+)
+def test_what_is_mounted_below_an_input_cannot_be_changed_either(executable: str, tmp_path: Path) -> None:
+    """Engines make a mount read-only, and not what this machine has mounted below it."""
+    if executable == "apptainer":
+        files, options = {"build/Singularity.recipe": RECIPE}, SingularityOptions(image="act.sif")
+        platform = Platform(name="p", runner="singularity", options=options)
+    else:
+        files, docker = {"build/Dockerfile": DOCKERFILE}, DockerOptions(image="mlbox-below", executable=executable)
+        platform = Platform(name="p", runner="docker", options=docker)
+    inputs = "inputs: [{name: script, type: file}, {name: data, type: directory}]"
+    scene = Scene(tmp_path / "box", platform, files)
+    scene.write(
+        {
+            "tasks/act.yaml": (scene.root / "tasks/act.yaml").read_text().replace(
+                "inputs: [{name: script, type: file}]", inputs
+            ),
+            "run/act.yaml": (scene.root / "run/act.yaml").read_text().replace(
+                "{script: script.py}", "{script: script.py, data: data}"
+            ),
+            "workspace/data/below it/x": "",
+        }
+    )  # fmt: skip
+    below = scene.root / "workspace/data/below it"
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(below)], check=True)
+    try:
+        outcome = scene.act("data = argv[3].split('=', 1)[1]\nopen(data + '/below it/new', 'w')")
+        left = list(below.iterdir())
+    finally:
+        subprocess.run(["umount", str(below)], check=True)
+    if executable != "apptainer":
+        subprocess.run([executable, "rmi", "--force", "mlbox-below"], check=True, capture_output=True)
+    assert outcome.exit_status == 1
+    assert b"Read-only file system" in scene.recorder.text("stderr")
+    assert left == []

@@ -44,7 +44,8 @@ class Site:
                 "build/fetch.py": FETCH,
                 "platforms/docker.yaml": "schema_type: mlbox_docker\nschema_version: 1.0.0\n"
                 f"image: mlbox-site-test\ndocker_runtime: {executable}\n",
-                "platforms/singularity.yaml": "schema_type: mlbox_singularity\nschema_version: 1.0.0\nimage: a.sif\n",
+                "platforms/singularity.yaml": "schema_type: mlbox_singularity\nschema_version: 1.0.0\n"
+                "image: a.sif\n",
             }
         )
 

@@ -73,7 +73,7 @@ def _environments(box: Box, platforms: Iterable[Platform]) -> list[Leftover]:
         if has_runner(platform):
             built |= set(runner_for(platform).built(plan_setup(box, platform)))
     return [
-        Leftover(path=path, what="environment, shared by boxes with the same requirements")
+        Leftover(path=path, what="made by 'configure'; boxes with the same needs share it")
         for path in sorted(built)
     ]
 

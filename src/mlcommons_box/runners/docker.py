@@ -30,10 +30,10 @@ ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 """What root keeps in an image that insists on it: enough to own files and to become somebody else."""
 ENGINE_STATUSES = (125, 126, 127)
 """Docker and Podman end with these when they could not start the task; a task may end with them too."""
-_INIT_SAYS = (b"[FATAL tini", b"ERROR (catatonit")
-"""How an init program begins that cannot start the image's own; the container has begun then."""
+_CERTAINLY_NOT_THE_TASK = (b"[FATAL tini", b"ERROR (catatonit", b"Failed to initialize: ")
+"""How an init program begins that cannot start the image's own, and a client that finds no engine."""
 _ENGINE_SAYS = (
-    *(b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', *_INIT_SAYS),
+    *(b"docker: ", b"nvidia-docker: ", b"Error: ", b"Unable to find image", b'time="', *_CERTAINLY_NOT_THE_TASK),
     *(b"unknown flag: ", b"unknown shorthand flag: ", b"flag needs an argument: ", b"invalid argument "),
     *(b"WARNING: Your kernel", b"WARNING: The requested image", b"Resource limits are not supported"),
 )
@@ -98,9 +98,14 @@ class DockerRunner:
         return problems
 
     def notes(self, plan: SetupPlan) -> list[str]:
+        notes = []
         if self.executable != self.options.executable:
-            return ["there is no nvidia-docker here; 'docker run --gpus' does the same"]
-        return []
+            notes.append("there is no nvidia-docker here; 'docker run --gpus' does the same")
+        if isinstance(plan, RunPlan) and self.image(plan).is_stale():
+            notes.append(
+                f"build/ has changed since {self.options.image} was built; 'mlbox configure' builds it anew"
+            )
+        return notes
 
     def commands(self, plan: SetupPlan) -> list[Command]:
         if isinstance(plan, RunPlan):
@@ -130,7 +135,7 @@ class DockerRunner:
             raise
         if completed.timed_out or completed.interrupted_by is not None or completed.exit_status > 128:
             self.remove(name)
-        engine_failed = engine.held.startswith(_INIT_SAYS) or (
+        engine_failed = engine.held.startswith(_CERTAINLY_NOT_THE_TASK) or (
             completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began)
         )
         if engine_failed:
@@ -155,7 +160,7 @@ class DockerRunner:
         image = self.image(plan)
         if image.is_missing(said):
             raise NotPrepared
-        image.fail("start the task", said)
+        image.fail("start a container of", said)
 
     def remove(self, name: str) -> None:
         """Remove the container, whatever it is doing; nothing when it is gone."""

@@ -165,7 +165,7 @@ class DockerImage:
         finally:
             shutil.rmtree(self.work_directory, ignore_errors=True)
         if completed_status != 0:
-            self.fail("build the image", said)
+            self.fail("build", said)
 
     def _write_settings(self, ca_bundle: Path, observer: Observer) -> None:
         """Write what the changed build needs, readable by us alone."""
@@ -209,7 +209,7 @@ class DockerImage:
         if completed.exit_status == 0:
             observer.preparing(f"the image {self.name} cannot be pulled; the one that is here is used")
             return
-        self.fail("pull the image", said)
+        self.fail("pull", said)
 
     def _tell(self, command: Command, observer: Observer) -> tuple[int, str]:
         """Run a command whose output is shown as preparation; its exit status, and all that it said."""
@@ -234,7 +234,7 @@ class DockerImage:
         error = PreparationError if failure in (None, CERTIFICATES) else UnavailableError
         meaning = f": {failure.meaning}" if failure else ""
         raise error(
-            f"{self.executable} cannot {action} {self.name!r}{meaning}\n{tail(said)}",
+            f"{self.executable} cannot {action} the image {self.name!r}{meaning}\n{tail(said)}",
             hint=failure.remedy if failure else None,
         )
 
@@ -260,6 +260,16 @@ def cannot_start(executable: str) -> Problem:
 
 
 _DOCKER_FAILURES = (
+    Failure(
+        r"unable to resolve docker endpoint|context .* not found",
+        "there is no such Docker context",
+        "'docker context ls' lists them; look at DOCKER_CONTEXT",
+    ),
+    Failure(
+        r"--mount option requires BuildKit",
+        "the Dockerfile needs BuildKit, which this Docker does not have",
+        "install Docker's plugin 'buildx'",
+    ),
     Failure(
         r"permission denied.*(?:docker\.sock|daemon socket)|dial unix.*permission denied",
         "you may not use the Docker daemon",

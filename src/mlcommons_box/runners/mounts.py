@@ -10,6 +10,7 @@ an output stays read-only and an output below an input writable.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -35,15 +36,46 @@ class Mounts:
 
 
 def container_mounts(plan: RunPlan) -> Mounts:
-    """The mounts of a run and the arguments ``--name=path`` that the task gets.  Pure, but for following links."""
+    """The mounts of a run and the arguments ``--name=path`` that the task gets.
+
+    Pure, but for following links and reading where this machine has mounted something.
+    """
     top = [mount for mount in _sources(plan.parameters) if mount.number is not None]
     places = {source.path: source.place() for source in top}
     mounts = []
     for source in sorted(_sources(plan.parameters), key=lambda source: len(source.path.parts)):
         target = places.get(source.path) or _inside(source.path, places)
         mounts.append(Mount(source=source.path, target=target, writable=source.writable))
+    mounts += _below_read_only(mounts)
     arguments = tuple(f"--{each.name}={_inside(real_path(each), places)}" for each in plan.parameters)
     return Mounts(mounts=tuple(mounts), arguments=arguments)
+
+
+def _below_read_only(mounts: list[Mount]) -> list[Mount]:
+    """What this machine has mounted below a read-only path: engines make only the path itself read-only."""
+    found = []
+    for point in _mount_points():
+        around = [mount for mount in mounts if mount.source != point and holds(mount.source, point)]
+        if not around or any(mount.source == point for mount in mounts):
+            continue
+        inner = max(around, key=lambda mount: len(mount.source.parts))
+        if not inner.writable:
+            target = inner.target / point.relative_to(inner.source)
+            found.append(Mount(source=point, target=target, writable=False))
+    return found
+
+
+def _mount_points() -> list[Path]:
+    """Where something is mounted on this machine (proc(5), mountinfo), outer ones first; empty on other systems."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return []
+    # Spaces, tabs, line breaks and backslashes are written as three octal digits.
+    points = {
+        re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), line.split()[4]) for line in lines
+    }
+    return sorted((Path(os.fsdecode(point)) for point in points), key=lambda path: len(path.parts))
 
 
 def mount_problems(plan: RunPlan) -> list[Problem]:

@@ -119,6 +119,9 @@ class SingularityRunner:
         return problems
 
     def notes(self, plan: SetupPlan) -> list[str]:
+        image = self.image(plan)
+        if isinstance(plan, RunPlan) and image.was_made_before_a_change():
+            return [f"build/ has changed since {image.path.name} was made; 'mlbox configure' makes it anew"]
         return []
 
     def commands(self, plan: SetupPlan) -> list[Command]:

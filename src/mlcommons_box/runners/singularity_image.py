@@ -153,6 +153,14 @@ class SingularityImage:
         finally:
             observer.prepared()
 
+    def was_made_before_a_change(self) -> bool:
+        """Whether ``build/`` has changed since we made the image; its contents are read only if a file is newer."""
+        if self.source or not self.is_ours() or not self.recipe.is_file():
+            return False
+        made = self.path.stat().st_mtime_ns
+        files = (Path(parent, name) for parent, _, names in os.walk(self.box.build) for name in names)
+        return any(file.lstat().st_mtime_ns > made for file in files) and self.is_stale()
+
     def is_stale(self) -> bool:
         """Whether we built the image, from something else than is there now."""
         noted = self._noted()
@@ -300,7 +308,8 @@ FAILURES = (
         "install Apptainer 1.1, SingularityCE 3.10, or a newer version of either",
     ),
     Failure(
-        r"MANIFEST_UNKNOWN|NAME_UNKNOWN|UNAUTHORIZED|denied|manifest unknown|reading manifest|404 not found",
+        r"MANIFEST_UNKNOWN|NAME_UNKNOWN|UNAUTHORIZED|(?<!permission )denied: |manifest unknown|reading manifest"
+        r"|404 not found",
         "there is no such image for you in the registry",
         "look at the name after 'From:' or 'image:', and log in to the registry",
     ),
