@@ -174,6 +174,8 @@ def stream(
                     asked = len(signals)
                 elif kill_at is not None and (now >= kill_at or len(signals) > asked):
                     tree.signal(signal.SIGKILL)
+            if timed_out or signals:
+                time.sleep(_POLL)  # a process that was just being started shows no mark for a moment
             left = tree.end(0.0 if timed_out or signals else grace)
             outputs.drain()
         finally:

@@ -32,6 +32,7 @@ FLAGS = {
         "--fakeroot",
     ),
     "--stream=false",
+    "--no-privs",
 }
 VALUES = {
     *("--pull", "--name", "--user", "--cap-drop", "--security-opt", "--mount", "--env", "--label", "--userns"),
@@ -107,7 +108,8 @@ def run(words: list[str]) -> None:
 def kill(name: str) -> None:
     """End every process of a container."""
     mark = f"{MARK}={name}".encode()
-    for _ in range(100):
+    quiet = 0
+    while quiet < 3:  # a process that is just being started shows no environment for a moment
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -115,8 +117,7 @@ def kill(name: str) -> None:
                     found.append(int(entry.name))
             except OSError:
                 continue
-        if not found:
-            return
+        quiet = 0 if found else quiet + 1
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ import pytest
 from mlcommons_box.definition.loader import load_platform
 from mlcommons_box.errors import EX_CONFIGURATION, EX_UNAVAILABLE, PreparationError
 from mlcommons_box.model import EnvironmentVariable, Platform, Resources, SingularityOptions
+from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.singularity import SingularityRunner
 from tests.conftest import MakeBox, write_files
 from tests.golden.container_plans import CALLER, RUN_ID, lines, run_plan, setup_plan
@@ -29,6 +30,8 @@ USER = "APPTAINERENV_USER=box APPTAINERENV_LOGNAME=box"
 IMAGE = "BOX/workspace/box.sif"
 APPTAINER = f"env {USER} apptainer {START} {MOUNTS} {IMAGE} {TASK}"
 
+ADA = Caller(uid=1000, gid=100)
+
 
 def platform_with(image: str = "box.sif", **settings: object) -> Platform:
     options = SingularityOptions(image=image)
@@ -40,7 +43,7 @@ def printed(
 ) -> list[str]:
     """The command lines of the run."""
     plan = run_plan(root, platform, ca_bundle)
-    runner = SingularityRunner(platform, environ)
+    runner = SingularityRunner(platform, environ, ADA)
     return lines(runner.commands(plan), plan, environ, WORK=str(runner.image(plan).work_directory))
 
 
@@ -148,7 +151,7 @@ def test_the_process_gets_the_values(root: Path) -> None:
     )
     platform = platform_with(environment=variables)
     environ = {**CALLER, "MINE": "x"}
-    command = SingularityRunner(platform, environ).run_command(run_plan(root, platform))
+    command = SingularityRunner(platform, environ, ADA).run_command(run_plan(root, platform))
     assert not any("swordfish" in word for word in command.argv)
     assert command.variables(environ) == {
         **environ,
@@ -228,7 +231,7 @@ def test_odd_paths_are_one_field_of_one_word(make_box: MakeBox, name: str) -> No
     root = make_box({"workspace/box.sif": ""}, name=f"box {name}")
     platform = platform_with()
     plan = run_plan(root, platform)
-    command = SingularityRunner(platform, CALLER).run_command(plan)
+    command = SingularityRunner(platform, CALLER, ADA).run_command(plan)
     words = shlex.split(command.shell(CALLER))
     assert tuple(words[3:]) == command.argv
     sources = [
@@ -249,7 +252,7 @@ def preparation(
     root: Path, platform: Platform, environ: Mapping[str, str] = CALLER, ca_bundle: Path | None = None
 ) -> list[str]:
     plan = setup_plan(root, platform, ca_bundle)
-    runner = SingularityRunner(platform, environ)
+    runner = SingularityRunner(platform, environ, ADA)
     return lines(runner.commands(plan), plan, environ, WORK=str(runner.image(plan).work_directory))
 
 
@@ -284,7 +287,7 @@ def test_an_image_with_an_address_is_kept_in_the_cache_and_wins_over_the_recipe(
     root = make_box({"build/Singularity.recipe": "Bootstrap: scratch\n"})
     address = "docker://python@sha256:0123"
     platform = platform_with(address)
-    path = SingularityRunner(platform, CALLER).image(setup_plan(root, platform)).path
+    path = SingularityRunner(platform, CALLER, ADA).image(setup_plan(root, platform)).path
     assert path.parent == Path("/cache/images")
     assert preparation(root, platform) == [f"apptainer build --force /cache/images/.{path.name}.partial {address}"]
     task = run_line(root, platform)
@@ -330,7 +333,7 @@ def test_what_it_cannot_do_is_refused_and_not_ignored(
 ) -> None:
     platform = platform_with(**settings)  # type: ignore[arg-type]
     *problems, engine = sorted(
-        SingularityRunner(platform, {**CALLER, **environ}).check(run_plan(root, platform)),
+        SingularityRunner(platform, {**CALLER, **environ}, ADA).check(run_plan(root, platform)),
         key=lambda problem: problem.code == "no-engine",
     )
     assert [(problem.code, problem.exit_status) for problem in problems] == [(expected[0], EX_CONFIGURATION)]
@@ -341,6 +344,17 @@ def test_what_it_cannot_do_is_refused_and_not_ignored(
 @pytest.mark.parametrize("user", [None, "root"])
 def test_an_ordinary_platform_only_needs_the_engine(root: Path, user: Literal["root"] | None) -> None:
     platform = platform_with(user=user)
-    assert [problem.code for problem in SingularityRunner(platform, CALLER).check(run_plan(root, platform))] == [
-        "no-engine"
-    ]
+    assert [
+        problem.code for problem in SingularityRunner(platform, CALLER, ADA).check(run_plan(root, platform))
+    ] == ["no-engine"]
+
+
+def test_root_is_left_no_privilege(make_box: MakeBox) -> None:
+    platform = platform_with()
+    runner = SingularityRunner(platform, CALLER, Caller(uid=0, gid=0))
+    words = runner.run_command(run_plan(make_box(), platform)).argv
+    assert "--no-privs" in words
+    assert (
+        "--no-privs"
+        not in SingularityRunner(platform, CALLER, ADA).run_command(run_plan(make_box(), platform)).argv
+    )

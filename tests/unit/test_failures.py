@@ -209,8 +209,9 @@ PODMAN_SAYS = [
     ),
     (
         'Error: writing blob: adding layer with blob "sha256:67": ApplyLayer stdout:  stderr: potentially '
-        "insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/gshadow): Check /etc/subuid "
-        "and /etc/subgid if configured locally and run podman-system-migrate: lchown /etc/gshadow: invalid argument exit status 1",
+        "insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/gshadow): Check "
+        "/etc/subuid and /etc/subgid if configured locally and run podman-system-migrate: lchown /etc/gshadow: "
+        "invalid argument exit status 1",
         "--add-subuids",
     ),
     ("Error: unknown flag: --nosuchflag\nSee 'podman run --help'", "'arguments'"),

@@ -15,7 +15,7 @@ from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, 
 from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, stream
-from mlcommons_box.runners.container_run import fields, task_environment, unsupported
+from mlcommons_box.runners.container_run import Caller, fields, task_environment, unsupported
 from mlcommons_box.runners.failures import HeldBack, explained, tail
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.mounts import container_mounts, mount_problems
@@ -41,12 +41,15 @@ _FAILS = {
 class SingularityRunner:
     """Runs tasks in containers of Apptainer or Singularity."""
 
-    def __init__(self, platform: Platform, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, platform: Platform, environ: Mapping[str, str] = os.environ, caller: Caller | None = None
+    ) -> None:
         if not isinstance(platform.options, SingularityOptions):
             raise TypeError("the Singularity runner takes a Singularity platform")
         self.platform = platform
         self.options = platform.options
         self.environ = environ
+        self.caller = caller or Caller.of_this_process()
 
     @property
     def executable(self) -> str:
@@ -204,6 +207,8 @@ class SingularityRunner:
             argv += ["--net", "--network", "none"]
         if self.platform.user == "root":
             argv.append("--fakeroot")
+        elif self.caller.uid == 0:  # to whom Apptainer otherwise leaves all capabilities
+            argv.append("--no-privs")
         argv += [*self._resources(), *self.platform.arguments]
         argv += [str(self.image(plan).path), plan.task.name, *mounts.arguments]
         return Command(argv=tuple(argv), added=tuple(self._environment(plan)))
