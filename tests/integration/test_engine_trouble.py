@@ -83,6 +83,19 @@ def test_no_daemon(box: Callable[..., Path]) -> None:
         assert "systemctl start docker" in result.stderr
 
 
+@both
+def test_another_version_than_the_platform_wants(executable: str, box: Callable[..., Path]) -> None:
+    platform = (
+        "schema_type: mlcommons_box_platform\nschema_version: 1.0.0\nplatform: {name: docker, "
+        "version: '>=1000.1'}\n"
+        f"container: {{image: {IMAGE}, runtime: {executable}}}\n"
+    )
+    result = mlbox("configure", box(platform), "--platform=p")
+    assert result.returncode == 78
+    assert f"the platform 'p' wants {executable} >=1000.1, and here is " in result.stderr
+    assert mlbox("configure", box(platform.replace("1000.1", "1.1")), "--platform=p").returncode == 0
+
+
 @pytest.mark.engine("docker", "ordinary-user")
 def test_no_right_to_use_the_daemon(box: Callable[..., Path], ordinary_bin: Path, ordinary_directory: Path) -> None:
     root = ordinary_directory / "no-right"

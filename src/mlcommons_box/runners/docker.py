@@ -113,6 +113,10 @@ class DockerRunner:
         return self.image(plan).commands()
 
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+        if self.options.engine_version is not None:
+            from mlcommons_box.runners.engine_version import check_engine_version
+
+            check_engine_version(self.platform, self.executable, self.options.engine_version)
         self.image(plan).ensure(observer)
 
     def built(self, plan: SetupPlan) -> list[Path]:
