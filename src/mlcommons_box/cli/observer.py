@@ -47,7 +47,8 @@ class TerminalObserver:
 
             lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
             if lines:
-                self.display.update(f"{self.what} [dim]{escape(lines[-1].strip()[:60])}[/dim]")
+                room = max(0, self.display.console.width - len(self.what) - 4)  # one line, whatever is said
+                self.display.update(f"{self.what} [dim]{escape(lines[-1].strip()[: min(room, 60)])}[/dim]")
 
     def prepared(self) -> None:
         """End the line of life and say how long it took."""
