@@ -49,17 +49,18 @@ class Command:
 
     ``environment`` is all that the process gets; a value of None is the caller's own variable of that name.
     ``environment`` of None is the caller's whole environment.  ``added`` comes on top of either.  A variable
-    that the caller does not have is left out.
+    that the caller does not have is left out, and so are those of the caller that are ``removed``.
     """
 
     argv: tuple[str, ...]
     directory: Path | None = None
     environment: tuple[tuple[str, str | None], ...] | None = None
     added: tuple[tuple[str, str | CallerVariable], ...] = ()
+    removed: tuple[str, ...] = ()
 
     def shell(self, caller: Mapping[str, str] = os.environ) -> str:
         """The command as a line to paste into a shell; secrets in it are replaced by ``***``."""
-        variables = []
+        variables = [f"--unset={shlex.quote(name)}" for name in self.removed]
         for name, value in self._values():
             if isinstance(value, str):
                 variables.append(f"{name}={shlex.quote(redacted(f'{name}={value}').partition('=')[2])}")
@@ -76,6 +77,8 @@ class Command:
     def variables(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The environment that the process gets."""
         variables = dict(caller) if self.environment is None else {}
+        for name in self.removed:
+            variables.pop(name, None)
         for name, value in self._values():
             found = value if isinstance(value, str) else caller.get(value.name)
             if found is not None:
@@ -142,9 +145,11 @@ def stream(
     grace: float | None = None,
     mark: str | None = None,
     client: bool = False,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Completed:
     """Run a command and hand over its output as it comes, until it and all that it started have ended.
 
+    ``on_wait`` is called again and again, some 20 times a second, whether there is output or not.
     ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
     it passes on, and what an engine keeps running beside it is not ours to end.
     ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
@@ -166,6 +171,7 @@ def stream(
         outputs = _Outputs(child, on_output)
         try:
             while outputs.wait() is None:
+                on_wait()
                 now = time.monotonic()
                 timed_out = timed_out or (deadline is not None and now >= deadline)
                 if kill_at is None and (timed_out or signals):

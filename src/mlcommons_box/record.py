@@ -26,7 +26,7 @@ from typing import IO, Any, Literal, NoReturn, get_args
 from mlcommons_box import __version__
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import Command, Stream, is_running, redacted, start_ticks
+from mlcommons_box.process import Command, Stream, is_running, redacted, redacted_words, start_ticks
 
 SCHEMA_VERSION = 1
 """Raised when a reader of older records would misunderstand newer ones."""
@@ -288,6 +288,8 @@ def _redacted_data(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _redacted_data(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
+        if all(isinstance(each, str) for each in value):
+            return redacted_words(value)
         return [_redacted_data(each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else redacted(str(value))
 

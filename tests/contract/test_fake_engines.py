@@ -117,6 +117,16 @@ class TestApptainer(FakeEngine):
     def platform(self) -> Platform:
         return Platform(name="p", runner="singularity", options=SingularityOptions(image="images/act.sif"))
 
+    def test_variables_that_the_caller_has_for_every_container_are_not_for_this_one(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("APPTAINERENV_STRAY", "x")
+        monkeypatch.setenv("APPTAINER_BINDPATH", "/etc")
+        scene.act("import os; print('STRAY' in os.environ)")
+        assert scene.recorder.text("stdout") == b"False\n"
+        removed = scene.runner.commands(scene.plan(""))[-2].removed
+        assert removed == ("APPTAINERENV_STRAY", "APPTAINER_BINDPATH")
+
     def test_an_image_is_whole_or_not_there(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FAKE_BUILD", 'echo half > "$1"; exit 1')
         with pytest.raises(PreparationError):

@@ -89,6 +89,7 @@ class TestApptainer(ContainerContract):
     def test_its_scratch_directory_is_real_and_gone_afterwards(
         self, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        scene.runner.prepare(scene.plan(""), scene.recorder)
         monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
         script = (
             "import shutil; open('/tmp/x', 'wb').write(bytes(100_000_000)); print(shutil.disk_usage('/tmp').total)"

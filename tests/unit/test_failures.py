@@ -16,11 +16,12 @@ from mlcommons_box.process import Command, Completed, Stream
 from mlcommons_box.runners import docker, failures, singularity
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.docker import DockerRunner
-from mlcommons_box.runners.docker_image import DockerImage, failures_of
+from mlcommons_box.runners.docker_image import DockerImage
+from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES as FAILURES
+from mlcommons_box.runners.engine_failures import failures_of
 from mlcommons_box.runners.failures import HeldBack, explained, tail
 from mlcommons_box.runners.interface import NotPrepared, Outcome
 from mlcommons_box.runners.singularity import SingularityRunner
-from mlcommons_box.runners.singularity_image import FAILURES
 from tests.conftest import MakeBox
 
 # ---- Output that waits ---------------------------------------------------------------------------

@@ -43,7 +43,8 @@ def best_platform(box: Box) -> Platform:
         for platform in platforms:
             if platform.runner == runner and runner_for(platform).is_available(plan_setup(box, platform)):
                 return platform
-    return built_in_platform(BUILT_IN_PLATFORMS[0])
+    own = (platform for platform in platforms if platform.runner == "local")
+    return next(own, None) or built_in_platform(BUILT_IN_PLATFORMS[0])
 
 
 def _platform(box: Box, given: str) -> Platform:

@@ -21,7 +21,7 @@ from mlcommons_box.diagnosis.findings import (
 from mlcommons_box.diagnosis.machine import Gpus
 from mlcommons_box.process import redacted
 from mlcommons_box.runners.docker import SELINUX
-from mlcommons_box.runners.docker_image import failures_of
+from mlcommons_box.runners.engine_failures import failures_of
 
 OLDEST_CLIENT = (20, 10)
 """The first whose ``docker run`` has ``--pull``."""

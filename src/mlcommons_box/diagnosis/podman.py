@@ -22,7 +22,7 @@ from mlcommons_box.diagnosis.findings import (
     version_numbers,
 )
 from mlcommons_box.diagnosis.machine import Gpus
-from mlcommons_box.runners.docker_image import failures_of
+from mlcommons_box.runners.engine_failures import failures_of
 
 OLDEST = (4, 0)
 """The first whose ``podman rm`` has ``--time``."""

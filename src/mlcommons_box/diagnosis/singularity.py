@@ -21,8 +21,8 @@ from mlcommons_box.diagnosis.findings import (
     version_numbers,
 )
 from mlcommons_box.diagnosis.machine import Gpus
+from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES as FAILURES
 from mlcommons_box.runners.singularity import EXECUTABLES
-from mlcommons_box.runners.singularity_image import FAILURES
 
 _PROFILES = Path("/etc/apparmor.d")
 

@@ -130,6 +130,7 @@ class DockerRunner:
             completed = stream(
                 self.run_command(plan),
                 on_output=engine.output,
+                on_wait=engine.wait,
                 on_start=lambda pid: observer.started(name),
                 timeout=plan.timeout,
                 client=True,
@@ -270,8 +271,9 @@ class DockerRunner:
         return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=outcome.reason or reason)
 
     def _strangers(self, plan: RunPlan) -> list[Path]:
-        """What of the outputs belongs to somebody else."""
-        return [path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid)]
+        """What of the outputs belongs to somebody else; an input that lies in one is nobody's business."""
+        found = (path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid))
+        return [path for path in found if not any(path.is_relative_to(given.path) for given in plan.inputs)]
 
     def hand_over_command(self, plan: RunPlan) -> Command:
         """Makes the caller the owner of all outputs, by the image's own ``chown``."""

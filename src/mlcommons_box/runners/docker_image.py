@@ -21,9 +21,10 @@ from mlcommons_box.model import Box
 from mlcommons_box.process import CallerVariable, Command, capture, stream
 from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
-from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
+from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of
+from mlcommons_box.runners.failures import Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, file_name_of, once
+from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
     PROXY_VARIABLES,
@@ -173,6 +174,7 @@ class DockerImage:
 
         work, by = self.work_directory, self.settings_by()
         files = settings_files(ca_bundle, self.environ)
+        check_mountable(work)
         shutil.rmtree(work, ignore_errors=True)
         settings = work / "settings"
         if by == "copy":
@@ -243,11 +245,6 @@ class DockerImage:
         return failures_of(self.executable)
 
 
-def failures_of(executable: str) -> tuple[Failure, ...]:
-    """What an engine may say, and what it means."""
-    return (*(_PODMAN_FAILURES if executable == "podman" else _DOCKER_FAILURES), *_FAILURES)
-
-
 def cannot_start(executable: str) -> Problem:
     """The client is not on this machine."""
     package = "Podman (podman.io)" if executable == "podman" else "Docker (docs.docker.com/engine/install)"
@@ -257,89 +254,3 @@ def cannot_start(executable: str) -> Problem:
         hint=f"install {package}, or use another platform; 'mlbox doctor' shows what is here",
         exit_status=EX_UNAVAILABLE,
     )
-
-
-_DOCKER_FAILURES = (
-    Failure(
-        r"unable to resolve docker endpoint|context .* not found",
-        "there is no such Docker context",
-        "'docker context ls' lists them; look at DOCKER_CONTEXT",
-    ),
-    Failure(
-        r"--mount option requires BuildKit",
-        "the Dockerfile needs BuildKit, which this Docker does not have",
-        "install Docker's plugin 'buildx'",
-    ),
-    Failure(
-        r"permission denied.*(?:docker\.sock|daemon socket)|dial unix.*permission denied",
-        "you may not use the Docker daemon",
-        "sudo usermod -aG docker $USER, then log in again; or use Podman, which needs no such right",
-    ),
-    Failure(
-        r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
-        r"|failed to connect to the docker api|connection refused.*docker",
-        "the Docker daemon does not answer",
-        "start it (sudo systemctl start docker), and look at DOCKER_HOST and 'docker context ls'",
-    ),
-    Failure(
-        r"could not select device driver.*gpu|unknown runtime specified nvidia|nvidia-container-cli",
-        "Docker has no access to GPUs here",
-        "install the NVIDIA Container Toolkit and restart Docker",
-    ),
-    Failure(
-        r"bind source path does not exist",
-        "the daemon does not see a path of this machine",
-        "a remote daemon, or one in a virtual machine, has to share the directory",
-    ),
-)
-_PODMAN_FAILURES = (
-    Failure(
-        r"container-init binary not found|stat .*catatonit",
-        "Podman has no init program",
-        "install the package 'catatonit'",
-    ),
-    Failure(
-        r"/etc/subuid|/etc/subgid|newuidmap|insufficient UIDs or GIDs|potentially insufficient",
-        "your account has no range of subordinate user ids",
-        "ask for one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER; "
-        "then run 'podman system migrate'",
-    ),
-    Failure(
-        r"slirp4netns|/dev/net/tun|pasta failed",
-        "Podman cannot make a network for you",
-        "install slirp4netns or passt, make /dev/net/tun usable, or give the task 'network: none'",
-    ),
-    Failure(
-        r"unresolvable CDI devices|nvidia\.com/gpu",
-        "Podman has no access to GPUs here",
-        "install the NVIDIA Container Toolkit and run 'nvidia-ctk cdi generate'",
-    ),
-)
-_FAILURES = (
-    NO_SPACE,
-    REGISTRY_CERTIFICATES,
-    CERTIFICATES,
-    Failure(
-        r"executable file not found|exec .* failed: |failed to exec pid1|exec format error"
-        r"|no such file or directory: unknown|permission denied: unknown|no command specified",
-        "the image has no program that can be started",
-        "look at ENTRYPOINT in build/Dockerfile, and at the processor that the image is for",
-    ),
-    Failure(
-        r"pull access denied|manifest unknown|repository does not exist|manifest for .* not found"
-        r"|not found: manifest|name unknown|requested access to the resource is denied|unauthorized",
-        "there is no such image for you",
-        "look at the image's name, log in to its registry, or add build/Dockerfile to build it",
-    ),
-    Failure(
-        r"no such host|i/o timeout|TLS handshake timeout|temporary failure in name resolution|dial tcp"
-        r"|network is unreachable",
-        "the registry cannot be reached",
-        "look at the network and at the proxies of the engine; an image that is here needs no registry",
-    ),
-    Failure(
-        r"unknown (?:shorthand )?flag|flag needs an argument|invalid argument .* for .*flag",
-        "it does not take one of the options",
-        "look at 'arguments' in the platform file, or install a newer engine",
-    ),
-)

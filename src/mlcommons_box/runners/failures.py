@@ -25,26 +25,6 @@ class Failure(NamedTuple):
     remedy: str
 
 
-CERTIFICATES = Failure(
-    r"certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|UnknownIssuer"
-    r"|unable to get (?:local )?issuer certificate|self[- ]signed certificate"
-    r"|certificate signed by unknown authority",
-    "the network has a certificate authority of its own, which the build does not know",
-    "hand over this machine's certificates with --ca-bundle=host, or set MLCOMMONS_BOX_CA_BUNDLE=host",
-)
-REGISTRY_CERTIFICATES = Failure(
-    r"/v2/.*x509: ",
-    "the registry's certificate comes from an authority that the engine does not know",
-    "tell it of the authority: /etc/docker/certs.d/REGISTRY/ca.crt for Docker, "
-    "/etc/containers/certs.d/REGISTRY/ca.crt for Podman, SSL_CERT_FILE for Apptainer",
-)
-NO_SPACE = Failure(
-    r"no space left on device|disk quota exceeded|ENOSPC",
-    "the disk is full",
-    "free some space (docker system prune, podman system prune, apptainer cache clean), then try again",
-)
-
-
 def explained(said: str, failures: tuple[Failure, ...]) -> Failure | None:
     """The first of the failures that the text shows."""
     return next((failure for failure in failures if re.search(failure.pattern, said, re.IGNORECASE)), None)
@@ -84,6 +64,11 @@ class HeldBack:
                 return
         self.release()
         self.observer.output(stream, chunk)
+
+    def wait(self) -> None:
+        """Time passes: what an engine says of its end comes with its end."""
+        if self.held and time.monotonic() - self.since > _BURST:
+            self.release()
 
     def release(self) -> None:
         """What was held back is the task's."""

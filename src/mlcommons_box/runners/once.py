@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlcommons_box.errors import CannotCreateError
+from mlcommons_box.errors import CannotCreateError, ConfigurationError
 
 CACHE_VARIABLE = "MLCOMMONS_BOX_CACHE"
 
@@ -28,6 +28,15 @@ def file_name_of(*parts: str) -> str:
 
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return f"{crc32(text):08x}{crc32(text[::-1]):08x}"
+
+
+def check_mountable(directory: Path) -> None:
+    """Raise :class:`ConfigurationError` when builders have no way to be told this place of ours."""
+    if set(":,") & set(str(directory)):
+        raise ConfigurationError(
+            f"builders cannot use the cache {str(directory)!r}: there is a colon or a comma in its name",
+            hint=f"set {CACHE_VARIABLE} to another directory",
+        )
 
 
 class Once:

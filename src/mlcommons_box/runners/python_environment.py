@@ -18,7 +18,8 @@ from typing import Protocol
 
 from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
 from mlcommons_box.process import Command, stream
-from mlcommons_box.runners.failures import CERTIFICATES, Failure, explained, tail
+from mlcommons_box.runners.engine_failures import CERTIFICATES
+from mlcommons_box.runners.failures import Failure, explained, tail
 from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES

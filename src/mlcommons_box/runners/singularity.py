@@ -16,11 +16,12 @@ from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, stream
 from mlcommons_box.runners.container_run import Caller, fields, task_environment, unsupported
+from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import HeldBack, explained, tail
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.mounts import container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
-from mlcommons_box.runners.singularity_image import FAILURES, SingularityImage, variable_prefix
+from mlcommons_box.runners.singularity_image import SingularityImage, variable_prefix
 from mlcommons_box.runners.site_settings import CA_FILE
 
 EXECUTABLES = ("apptainer", "singularity")
@@ -172,6 +173,7 @@ class SingularityRunner:
             completed = stream(
                 self.run_command(plan),
                 on_output=engine.output,
+                on_wait=engine.wait,
                 on_start=started,
                 timeout=plan.timeout,
                 mark=plan.id,
@@ -183,7 +185,7 @@ class SingularityRunner:
         fails = _FAILS.get(completed.exit_status)
         if fails and fails.search(engine.held):
             said = engine.held.decode("utf-8", "replace")
-            failure = explained(said, FAILURES)
+            failure = explained(said, SINGULARITY_FAILURES)
             meaning = f": {failure.meaning}" if failure else ""
             raise UnavailableError(
                 f"{self.executable} cannot start the task{meaning}\n{tail(said)}",
@@ -215,7 +217,12 @@ class SingularityRunner:
             argv.append("--no-privs")
         argv += [*self._resources(), *self.platform.arguments]
         argv += [str(self.image(plan).path), plan.task.name, *mounts.arguments]
-        return Command(argv=tuple(argv), added=tuple(self._environment(plan)))
+        return Command(argv=tuple(argv), added=tuple(self._environment(plan)), removed=self._not_for_the_task())
+
+    def _not_for_the_task(self) -> tuple[str, ...]:
+        """What of the caller's variables the engine would hand to every task: values, and paths to mount."""
+        beginnings = ("APPTAINERENV_", "SINGULARITYENV_", "APPTAINER_BIND", "SINGULARITY_BIND")
+        return tuple(sorted(name for name in self.environ if name.startswith(beginnings)))
 
     def _environment(self, plan: RunPlan) -> list[tuple[str, str | CallerVariable]]:
         """The task's variables, as the engine takes them: by variables of its own, so that none is an argument."""

@@ -18,9 +18,10 @@ from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
 from mlcommons_box.model import Box, DockerOptions
 from mlcommons_box.process import CallerVariable, Command, capture, stream
-from mlcommons_box.runners.failures import CERTIFICATES, NO_SPACE, REGISTRY_CERTIFICATES, Failure, explained, tail
+from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
+from mlcommons_box.runners.failures import explained, tail
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, file_name_of, once
+from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
@@ -239,7 +240,7 @@ class SingularityImage:
         if completed.interrupted_by is not None:
             raise Interrupted(completed.interrupted_by)
         if completed.exit_status != 0:
-            failure = explained(said.decode("utf-8", "replace"), FAILURES)
+            failure = explained(said.decode("utf-8", "replace"), SINGULARITY_FAILURES)
             meaning = f": {failure.meaning}" if failure else ""
             raise PreparationError(
                 f"{self.executable} cannot make the image {str(self.path)!r}{meaning}\n{tail(bytes(said))}",
@@ -263,6 +264,7 @@ class SingularityImage:
         import shutil
 
         work = self.work_directory
+        check_mountable(work)
         shutil.rmtree(work, ignore_errors=True)
         (work / "settings").mkdir(parents=True)
         work.chmod(0o700)
@@ -276,56 +278,3 @@ class SingularityImage:
 def variable_prefix(executable: str) -> str:
     """What a variable's name begins with for the engine to hand it to the task."""
     return "APPTAINERENV_" if executable == "apptainer" else "SINGULARITYENV_"
-
-
-FAILURES = (
-    NO_SPACE,
-    REGISTRY_CERTIFICATES,
-    CERTIFICATES,
-    Failure(
-        r"/dev/fuse|fuse: device not found|fuse.*operation not permitted|squashfuse",
-        "image files cannot be mounted here",
-        "make /dev/fuse usable and install squashfuse, or ask for Apptainer's setuid installation",
-    ),
-    Failure(
-        r"/etc/subuid|/etc/subgid|newuidmap|no mapping entry|could not use fakeroot",
-        "your account has no range of subordinate user ids, which building needs",
-        "ask for one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
-    ),
-    Failure(
-        r"user namespace|unshare.*not permitted|max_user_namespaces",
-        "this machine does not let you make user namespaces",
-        "ask the administrator for unprivileged user namespaces, or for Apptainer's setuid installation",
-    ),
-    Failure(
-        r"mksquashfs|unsquashfs",
-        "the tools for image files are missing",
-        "install the package 'squashfs-tools'",
-    ),
-    Failure(
-        r"unknown flag: --(?:mount|no-eval)",
-        "this Singularity is too old",
-        "install Apptainer 1.1, SingularityCE 3.10, or a newer version of either",
-    ),
-    Failure(
-        r"MANIFEST_UNKNOWN|NAME_UNKNOWN|UNAUTHORIZED|(?<!permission )denied: |manifest unknown|reading manifest"
-        r"|404 not found",
-        "there is no such image for you in the registry",
-        "look at the name after 'From:' or 'image:', and log in to the registry",
-    ),
-    Failure(
-        r"no such host|i/o timeout|connection refused|network is unreachable|TLS handshake timeout|dial tcp",
-        "the registry cannot be reached",
-        "look at the network and the proxies; with an image file at 'image:' no registry is needed",
-    ),
-    Failure(
-        r"cgroups?.*(?:not|require|rootless)|rootless cgroups",
-        "this machine does not let you limit CPUs or memory",
-        "remove 'resources' from the platform file, or ask for cgroups v2 with systemd",
-    ),
-    Failure(
-        r"image format not recognized|not a valid SIF|could not open image",
-        "the image file is damaged, or no image",
-        "remove it, then configure again",
-    ),
-)
