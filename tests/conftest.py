@@ -127,6 +127,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which engines are absent, so that nobody takes their tests for passed."""
-    for name, count in config.stash.get(LEFT_OUT, {}).items():
+    left_out = config.stash.get(LEFT_OUT, {})
+    if left_out:
         terminalreporter.section("absent engines", sep="-", yellow=True)
-        terminalreporter.line(f"{name}: {count} tests did not run ({engines.absent(name)}); {engines.REMEDY}")
+    for name, count in left_out.items():
+        terminalreporter.line(f"{name}: tests left out: {count} ({engines.absent(name)}); {engines.REMEDY}")

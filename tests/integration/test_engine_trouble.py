@@ -108,6 +108,27 @@ def test_no_right_to_use_the_daemon(box: Callable[..., Path], ordinary_bin: Path
     assert "usermod -aG docker" in result.stderr
 
 
+def as_nobody(root: Path, ordinary_bin: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """A command of ours by an account that has no subordinate ids."""
+    call("chown", "-R", "nobody", str(root))
+    home = [f"HOME={root}", f"XDG_RUNTIME_DIR={root}", f"TMPDIR={root}", "PATH=/usr/local/bin:/usr/bin:/bin"]
+    words = [str(ordinary_bin / "mlbox"), command, str(root), "--platform=p"]
+    argv = ["runuser", "-u", "nobody", "--", "env", "-i", "-C", "/", *home, *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.engine("podman", "ordinary-user")
+def test_podman_without_subordinate_ids(
+    box: Callable[..., Path], ordinary_bin: Path, ordinary_directory: Path
+) -> None:
+    root = ordinary_directory / "no-ids-podman"
+    shutil.copytree(box(docker(executable="podman")), root)
+    result = as_nobody(root, ordinary_bin, "configure")
+    assert result.returncode == 69
+    assert "your account has no range of subordinate user ids" in result.stderr
+    assert "usermod --add-subuids" in result.stderr
+
+
 @both
 def test_no_such_image_and_no_recipe(executable: str, box: Callable[..., Path]) -> None:
     root = box(docker("127.0.0.1:9/no/such:image", executable), build__Dockerfile=None)
@@ -353,18 +374,30 @@ class TestSingularity:
         assert left == []
 
     @pytest.mark.engine("ordinary-user")
-    def test_no_subordinate_ids(
+    def test_without_subordinate_ids_the_program_fakeroot_does(
         self, box: Callable[..., Path], ordinary_bin: Path, ordinary_directory: Path
     ) -> None:
-        root = ordinary_directory / "no-ids"
+        root = ordinary_directory / "no-ids-apptainer"
         shutil.copytree(box(self.platform, build__Singularity_recipe=RECIPE), root)
-        call("chown", "-R", "nobody", str(root))
-        home = ["HOME=/tmp", "XDG_RUNTIME_DIR=/tmp", "PATH=/usr/local/bin:/usr/bin:/bin"]
-        command = ["runuser", "-u", "nobody", "--", "env", "-i", *home, f"MLCOMMONS_BOX_CACHE={root}/cache"]
-        words = [str(ordinary_bin / "mlbox"), "configure", str(root), "--platform=p"]
-        result = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
-        # Without subordinate ids Apptainer falls back on the fakeroot program, which this recipe gets along with.
-        assert result.returncode == 0 or "subordinate user ids" in result.stderr, result.stderr
+        result = as_nobody(root, ordinary_bin, "configure")
+        assert result.returncode == 0, result.stderr
+        assert (root / "workspace/images/a.sif").is_file()
+
+    @pytest.mark.engine("ordinary-user")
+    def test_without_fuse_an_image_is_unpacked_first(
+        self, box: Callable[..., Path], sif: Path, ordinary_bin: Path, ordinary_directory: Path
+    ) -> None:
+        root = ordinary_directory / "no-fuse"
+        shutil.copytree(box(self.platform), root)
+        (root / "workspace/images").mkdir()
+        shutil.copy(sif, root / "workspace/images/a.sif")
+        mode = os.stat("/dev/fuse").st_mode & 0o777
+        os.chmod("/dev/fuse", 0o600)
+        try:
+            result = as_nobody(root, ordinary_bin, "run")
+        finally:
+            os.chmod("/dev/fuse", mode)
+        assert (result.returncode, result.stdout) == (0, "from the image that was there\n"), result.stderr
 
     @pytest.fixture(scope="class")
     @classmethod

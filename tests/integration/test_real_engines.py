@@ -100,10 +100,17 @@ class TestApptainer(ContainerContract):
 
 
 @pytest.mark.engine("podman", "apptainer", "ordinary-user")
-def test_an_ordinary_user_has_the_same_promises(ordinary_bin: Path, ordinary_checkout: Path) -> None:
+def test_an_ordinary_user_has_the_same_promises(
+    ordinary_bin: Path, ordinary_checkout: Path, ordinary_directory: Path
+) -> None:
     """This very file, run by somebody who is not root; Docker's socket is for root."""
     assert os.geteuid() == 0
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "TestPodman or TestApptainer"]
+    # A directory of its own: pytest need not look through those of earlier runs, which it may not all read.
+    place = ordinary_directory / "contract"
+    place.mkdir()
+    shutil.chown(place, engines.ACCOUNT)
+    arguments += ["--basetemp", str(place / "pytest")]
     command = engines.as_ordinary_user(
         str(ordinary_bin / "python"), *arguments, str(ordinary_checkout / "tests/integration/test_real_engines.py"),
         **{engines.VARIABLE: "podman,apptainer", "PYTHONDONTWRITEBYTECODE": "1"},

@@ -11,7 +11,7 @@ import pytest
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.process import Command, Completed
-from mlcommons_box.runners import singularity_image
+from mlcommons_box.runners import preparation
 from mlcommons_box.runners.singularity_image import SingularityImage
 from tests.conftest import MakeBox
 
@@ -59,7 +59,7 @@ class Builder:
 def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
     """An engine that builds in no time."""
     built = Builder()
-    monkeypatch.setattr(singularity_image, "stream", lambda command, **settings: built.stream(command, **settings))
+    monkeypatch.setattr(preparation, "stream", lambda command, **settings: built.stream(command, **settings))
     return built
 
 

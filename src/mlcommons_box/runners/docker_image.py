@@ -12,19 +12,19 @@ from typing import NoReturn
 from mlcommons_box.errors import (
     EX_UNAVAILABLE,
     CannotCreateError,
-    Interrupted,
     PreparationError,
     Problem,
     UnavailableError,
 )
 from mlcommons_box.model import Box
-from mlcommons_box.process import CallerVariable, Command, capture, stream
+from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
 from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of
 from mlcommons_box.runners.failures import Failure, explained, tail
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
+from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
     PROXY_VARIABLES,
@@ -160,7 +160,7 @@ class DockerImage:
             if self.ca_bundle is not None:
                 self._write_settings(self.ca_bundle, observer)
             observer.preparing(f"building the image {self.name} with {self.executable} from build/Dockerfile")
-            completed_status, said = self._tell(self.build_command(), observer)
+            completed_status, said = run_step(self.build_command(), observer)
         except OSError as error:
             raise CannotCreateError(f"cannot write to {str(self.work_directory)!r}: {error.strerror}") from error
         finally:
@@ -204,7 +204,7 @@ class DockerImage:
     def _pull(self, observer: Observer) -> None:
         observer.preparing(f"pulling the image {self.name} with {self.executable}")
         (command,) = self.commands()
-        status, said = self._tell(command, observer)
+        status, said = run_step(command, observer)
         if status == 0:
             return
         completed, _ = capture(Command(argv=(self.executable, "image", "inspect", self.name)))
@@ -212,19 +212,6 @@ class DockerImage:
             observer.preparing(f"the image {self.name} cannot be pulled; the one that is here is used")
             return
         self.fail("pull", said)
-
-    def _tell(self, command: Command, observer: Observer) -> tuple[int, str]:
-        """Run a command whose output is shown as preparation; its exit status, and all that it said."""
-        said = bytearray()
-
-        def keep(_: str, chunk: bytes) -> None:
-            said.extend(chunk)
-            observer.preparation_output(chunk)
-
-        completed = stream(command, on_output=keep)
-        if completed.interrupted_by is not None:
-            raise Interrupted(completed.interrupted_by)
-        return completed.exit_status, said.decode("utf-8", "replace")
 
     def is_missing(self, said: str) -> bool:
         """Whether the engine says that it does not have the image."""

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
-from mlcommons_box.process import Command, stream
+from mlcommons_box.errors import CannotCreateError, PreparationError
+from mlcommons_box.process import Command
 from mlcommons_box.runners.engine_failures import CERTIFICATES
 from mlcommons_box.runners.failures import Failure, explained, tail
 from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
+from mlcommons_box.runners.preparation import PreparationObserver, run_step
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES
 
@@ -34,19 +34,6 @@ NO_PIP = Failure(
     "install uv ('pip install uv'), or your system's package for venv (Debian: python3-venv)",
 )
 _WAITING = "waiting: another run builds the same Python environment"
-
-
-class BuildObserver(Protocol):
-    """Who is told about a build; a part of :class:`~mlcommons_box.runners.interface.Observer`."""
-
-    def preparing(self, what: str) -> None:
-        """A step begins."""
-
-    def prepared(self) -> None:
-        """All steps have ended."""
-
-    def preparation_output(self, chunk: bytes) -> None:
-        """A step wrote something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +89,7 @@ class PythonEnvironment:
             commands.append(command)
         return commands
 
-    def ensure(self, observer: BuildObserver) -> None:
+    def ensure(self, observer: PreparationObserver) -> None:
         """Build it unless it is ready; raises :class:`PreparationError` with the end of what the tool said."""
         if self.is_ready():
             return
@@ -118,7 +105,7 @@ class PythonEnvironment:
         finally:
             observer.prepared()
 
-    def _build(self, observer: BuildObserver) -> None:
+    def _build(self, observer: PreparationObserver) -> None:
         import shutil
 
         if self.directory.exists():
@@ -134,30 +121,22 @@ class PythonEnvironment:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
 
-    def _run(self, command: Command, observer: BuildObserver) -> None:
-        said = bytearray()
-
-        def keep(_: str, chunk: bytes) -> None:
-            said.extend(chunk)
-            observer.preparation_output(chunk)
-
-        completed = stream(command, on_output=keep)
-        if completed.interrupted_by is not None:
-            raise Interrupted(completed.interrupted_by)
-        if completed.exit_status != 0:
+    def _run(self, command: Command, observer: PreparationObserver) -> None:
+        status, said = run_step(command, observer)
+        if status != 0:
             raise PreparationError(
                 f"cannot build the Python environment: {Path(command.argv[0]).name} ended with status "
-                f"{completed.exit_status}\n{tail(bytes(said))}",
+                f"{status}\n{tail(said)}",
                 hint=self._remedy(said),
             )
 
-    def _remedy(self, said: bytearray) -> str | None:
-        if explained(said.decode("utf-8", "replace"), (CERTIFICATES,)):
+    def _remedy(self, said: str) -> str | None:
+        if explained(said, (CERTIFICATES,)):
             return CERTIFICATES.remedy
         text = said.lower()
-        if b"ensurepip" in text:
+        if "ensurepip" in text:
             return NO_PIP.remedy
-        if self.installer and (b"failed to fetch" in text or b"connect" in text):
+        if self.installer and ("failed to fetch" in text or "connect" in text):
             return f"uv does not read pip's settings: set UV_DEFAULT_INDEX, or {INSTALLER_VARIABLE}=pip"
         return None
 

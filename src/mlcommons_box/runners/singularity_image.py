@@ -15,13 +15,14 @@ from pathlib import Path
 from mlcommons_box.definition.files import PLATFORM_DIRECTORY, yaml_files
 from mlcommons_box.definition.platforms import read_platform
 from mlcommons_box.definition.source import Problems
-from mlcommons_box.errors import CannotCreateError, Interrupted, PreparationError
+from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.model import Box, DockerOptions
-from mlcommons_box.process import CallerVariable, Command, capture, stream
+from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import explained, tail
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
+from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
@@ -230,20 +231,12 @@ class SingularityImage:
         command = self._from_daemon() or self.build_command()
         what = command.argv[-1] if "--fakeroot" not in command.argv else "build/Singularity.recipe"
         observer.preparing(f"making the image {self.path.name} with {self.executable} from {what}")
-        said = bytearray()
-
-        def keep(_: str, chunk: bytes) -> None:
-            said.extend(chunk)
-            observer.preparation_output(chunk)
-
-        completed = stream(command, on_output=keep, mark=os.urandom(8).hex())
-        if completed.interrupted_by is not None:
-            raise Interrupted(completed.interrupted_by)
-        if completed.exit_status != 0:
-            failure = explained(said.decode("utf-8", "replace"), SINGULARITY_FAILURES)
+        status, said = run_step(command, observer, mark=os.urandom(8).hex())
+        if status != 0:
+            failure = explained(said, SINGULARITY_FAILURES)
             meaning = f": {failure.meaning}" if failure else ""
             raise PreparationError(
-                f"{self.executable} cannot make the image {str(self.path)!r}{meaning}\n{tail(bytes(said))}",
+                f"{self.executable} cannot make the image {str(self.path)!r}{meaning}\n{tail(said)}",
                 hint=failure.remedy if failure else None,
             )
 
