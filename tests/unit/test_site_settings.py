@@ -11,7 +11,7 @@ from mlcommons_box.contract.scene import Recorder
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import ConfigurationError, PreparationError
 from mlcommons_box.process import Command, Completed
-from mlcommons_box.runners import docker_image, site_settings
+from mlcommons_box.runners import site_settings
 from mlcommons_box.runners.docker_image import DockerImage
 from mlcommons_box.runners.dockerfile import SettingsBy
 from mlcommons_box.runners.site_settings import (
@@ -210,7 +210,7 @@ def build(
     by: SettingsBy = request.param
     monkeypatch.setattr(DockerImage, "settings_by", lambda self: by)
     found = Build(image)
-    monkeypatch.setattr(docker_image, "stream", found)
+    monkeypatch.setattr(preparation, "stream", found)
     return found
 
 
