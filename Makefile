@@ -19,7 +19,10 @@ test: .venv/dev  ## run every test, linters and type checks included
 QUICK := tests/unit tests/golden tests/contract
 OTHER_PYTHONS := 3.10 3.11 3.12 3.13
 
+# Where pyenv is, it shows all its versions and not only the one that is set.
 test-pythons: .venv/dev  ## run the quick tests on every Python that is supported
+	versions=$$(pyenv versions --bare 2>/dev/null | paste -sd: -); \
+	if [ -n "$$versions" ]; then export PYENV_VERSION="$$versions"; fi; \
 	for version in $(OTHER_PYTHONS); do \
 	    echo "Python $$version" && \
 	    $(BIN)/uv run --quiet --isolated --no-project --python $$version --with-requirements requirements-dev.lock \

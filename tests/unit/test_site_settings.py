@@ -11,7 +11,7 @@ from mlcommons_box.contract.scene import Recorder
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import ConfigurationError, PreparationError
 from mlcommons_box.process import Command, Completed
-from mlcommons_box.runners import site_settings
+from mlcommons_box.runners import preparation, site_settings
 from mlcommons_box.runners.docker_image import DockerImage
 from mlcommons_box.runners.dockerfile import SettingsBy
 from mlcommons_box.runners.site_settings import (
@@ -177,7 +177,7 @@ class Build:
         self.files: dict[str, str] = {}
         self.modes: dict[str, int] = {}
 
-    def __call__(self, command: Command, *, on_output: object) -> Completed:
+    def __call__(self, command: Command, *, on_output: object, mark: str | None) -> Completed:
         work = self.image.work_directory
         for path in sorted(work.rglob("*")):
             name = str(path.relative_to(work))
