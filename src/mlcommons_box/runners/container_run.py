@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
-from mlcommons_box.model import Platform
+from mlcommons_box.model import Platform, Resources
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import CallerVariable
 from mlcommons_box.runners.site_settings import (
@@ -52,6 +53,16 @@ def task_environment(plan: RunPlan, environ: Mapping[str, str], home: str) -> di
     return variables
 
 
+def limits(resources: Resources) -> list[str]:
+    """The options for CPUs and memory, which every engine spells alike."""
+    words = []
+    if resources.cpus is not None:
+        words += ["--cpus", f"{resources.cpus:g}"]
+    if resources.memory is not None:
+        words += ["--memory", str(resources.memory), "--memory-swap", str(resources.memory)]
+    return words
+
+
 def fields(*flags: str, **values: object) -> str:
     """``type=bind,source=...`` as the ``--mount`` of every engine reads it: one record of CSV."""
     words = [*(f"{key}={value}" for key, value in values.items()), *flags]
@@ -79,3 +90,11 @@ def unsupported(platform: Platform, what: str, names: Iterable[str], hint: str) 
         )
         for name in names
     ]
+
+
+def not_owned(path: Path, uid: int) -> list[Path]:
+    """What at or below a path belongs to somebody else."""
+    found = [path] if os.path.lexists(path) and path.lstat().st_uid != uid else []
+    for parent, folders, names in os.walk(path):
+        found += [Path(parent, name) for name in (*folders, *names) if Path(parent, name).lstat().st_uid != uid]
+    return found

@@ -16,7 +16,7 @@ from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, capture, redacted, stream
-from mlcommons_box.runners.container_run import Caller, fields, task_environment
+from mlcommons_box.runners.container_run import Caller, fields, limits, not_owned, task_environment
 from mlcommons_box.runners.docker_image import DockerImage, cannot_start
 from mlcommons_box.runners.failures import HeldBack
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
@@ -243,13 +243,8 @@ class DockerRunner:
         return words
 
     def _resources(self) -> list[str]:
-        resources = self.platform.resources
-        words = []
-        if resources.cpus is not None:
-            words += ["--cpus", f"{resources.cpus:g}"]
-        if resources.memory is not None:
-            words += ["--memory", str(resources.memory), "--memory-swap", str(resources.memory)]
-        gpus = resources.gpus
+        words = limits(self.platform.resources)
+        gpus = self.platform.resources.gpus
         if gpus is None and self.options.executable == "nvidia-docker" and self.executable == "docker":
             gpus = "all"
         if gpus and self.is_podman:
@@ -272,7 +267,7 @@ class DockerRunner:
 
     def _strangers(self, plan: RunPlan) -> list[Path]:
         """What of the outputs belongs to somebody else; an input that lies in one is nobody's business."""
-        found = (path for output in plan.outputs for path in _not_owned(output.path, self.caller.uid))
+        found = (path for output in plan.outputs for path in not_owned(output.path, self.caller.uid))
         return [path for path in found if not any(path.is_relative_to(given.path) for given in plan.inputs)]
 
     def hand_over_command(self, plan: RunPlan) -> Command:
@@ -290,14 +285,6 @@ class DockerRunner:
 def container_name(plan: RunPlan) -> str:
     """The name of a run's container, by which it can be found from anywhere."""
     return f"mlbox-{plan.id}"
-
-
-def _not_owned(path: Path, uid: int) -> list[Path]:
-    """What at or below a path belongs to somebody else."""
-    found = [path] if os.path.lexists(path) and path.lstat().st_uid != uid else []
-    for parent, folders, names in os.walk(path):
-        found += [Path(parent, name) for name in (*folders, *names) if Path(parent, name).lstat().st_uid != uid]
-    return found
 
 
 def _selinux_enforces() -> bool:

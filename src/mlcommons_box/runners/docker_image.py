@@ -21,7 +21,7 @@ from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
 from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of
-from mlcommons_box.runners.failures import Failure, explained, tail
+from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
 from mlcommons_box.runners.preparation import run_step
@@ -32,6 +32,7 @@ from mlcommons_box.runners.site_settings import (
     present,
     settings_files,
     settings_variables,
+    write_settings,
 )
 
 _MISSING = re.compile(r"no such image|image not known|unable to find image", re.IGNORECASE)
@@ -145,8 +146,6 @@ class DockerImage:
                 if not held.done_meanwhile:
                     if self.dockerfile.is_file():
                         self._build(observer)
-                        self.stamp.parent.mkdir(parents=True, exist_ok=True)
-                        self.stamp.write_text(self.signature())
                     else:
                         self._pull(observer)
                     held.done()
@@ -156,16 +155,20 @@ class DockerImage:
     def _build(self, observer: Observer) -> None:
         import shutil
 
+        built_from = self.signature()  # before: what changes meanwhile is not part of the image
         try:
             if self.ca_bundle is not None:
                 self._write_settings(self.ca_bundle, observer)
             observer.preparing(f"building the image {self.name} with {self.executable} from build/Dockerfile")
-            completed_status, said = run_step(self.build_command(), observer)
+            status, said = run_step(self.build_command(), observer)
+            if status == 0:
+                self.stamp.parent.mkdir(parents=True, exist_ok=True)
+                self.stamp.write_text(built_from)
         except OSError as error:
             raise CannotCreateError(f"cannot write to {str(self.work_directory)!r}: {error.strerror}") from error
         finally:
             shutil.rmtree(self.work_directory, ignore_errors=True)
-        if completed_status != 0:
+        if status != 0:
             self.fail("build", said)
 
     def _write_settings(self, ca_bundle: Path, observer: Observer) -> None:
@@ -189,12 +192,9 @@ class DockerImage:
             if ignored.is_file():
                 ignored.write_text(f"{ignored.read_text()}\n!{SETTINGS_CONTEXT}\n")
             settings = work / "context" / SETTINGS_CONTEXT
-        settings.mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
         work.chmod(0o700)
-        settings.chmod(0o755)  # whoever a step of the build runs as has to read them, whatever our umask is
-        for name, content in files.items():
-            (settings / name).write_bytes(content)
-            (settings / name).chmod(0o644)
+        write_settings(settings, files)
         ignored = self.box.build / "Dockerfile.dockerignore"
         if ignored.is_file():
             shutil.copyfile(ignored, work / ignored.name)
@@ -221,11 +221,8 @@ class DockerImage:
         """Raise with what the engine said and what it means."""
         failure = explained(said, self.failures())
         error = PreparationError if failure in (None, CERTIFICATES) else UnavailableError
-        meaning = f": {failure.meaning}" if failure else ""
-        raise error(
-            f"{self.executable} cannot {action} the image {self.name!r}{meaning}\n{tail(said)}",
-            hint=failure.remedy if failure else None,
-        )
+        message, hint = explanation(f"{self.executable} cannot {action} the image {self.name!r}", said, failure)
+        raise error(message, hint=hint)
 
     def failures(self) -> tuple[Failure, ...]:
         """What this engine may say, and what it means."""

@@ -30,6 +30,12 @@ def explained(said: str, failures: tuple[Failure, ...]) -> Failure | None:
     return next((failure for failure in failures if re.search(failure.pattern, said, re.IGNORECASE)), None)
 
 
+def explanation(action: str, said: str, failure: Failure | None) -> tuple[str, str | None]:
+    """A message of what could not be done, what that means and the end of what the engine said; and the remedy."""
+    meaning = f": {failure.meaning}" if failure else ""
+    return f"{action}{meaning}\n{tail(said)}", failure.remedy if failure else None
+
+
 def tail(said: bytes | str, lines: int = _TAIL_LINES) -> str:
     """The end of what a tool said, indented, to stand below a message."""
     text = _COLOUR.sub("", said if isinstance(said, str) else said.decode("utf-8", "replace"))

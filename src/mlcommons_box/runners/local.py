@@ -15,6 +15,7 @@ from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError,
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, stream
+from mlcommons_box.runners.devices import first_devices
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.python_environment import PythonEnvironment, python_environment
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES, INDEX_VARIABLES, PROXY_VARIABLES
@@ -146,15 +147,9 @@ class LocalRunner:
             variables |= dict.fromkeys(CERTIFICATE_VARIABLES, str(plan.ca_bundle))
         gpus = self.platform.resources.gpus
         if isinstance(gpus, int):
-            variables["CUDA_VISIBLE_DEVICES"] = self.first_devices(gpus)
+            variables["CUDA_VISIBLE_DEVICES"] = first_devices(gpus, self.environ)
         variables |= {variable.name: variable.value for variable in plan.environment}
         return tuple(variables.items())
-
-    def first_devices(self, count: int) -> str:
-        """The first GPUs of those that the caller may use."""
-        visible = self.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = visible.split(",") if visible is not None else [str(number) for number in range(count)]
-        return ",".join(devices[:count])
 
     def entrypoint(self, plan: SetupPlan) -> tuple[str, ...]:
         """The arguments that start the box's program, before the task's name.

@@ -15,9 +15,10 @@ from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, 
 from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, stream
-from mlcommons_box.runners.container_run import Caller, fields, task_environment, unsupported
+from mlcommons_box.runners.container_run import Caller, fields, limits, task_environment, unsupported
+from mlcommons_box.runners.devices import first_devices
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
-from mlcommons_box.runners.failures import HeldBack, explained, tail
+from mlcommons_box.runners.failures import HeldBack, explained, explanation
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.mounts import container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
@@ -185,12 +186,9 @@ class SingularityRunner:
         fails = _FAILS.get(completed.exit_status)
         if fails and fails.search(engine.held):
             said = engine.held.decode("utf-8", "replace")
-            failure = explained(said, SINGULARITY_FAILURES)
-            meaning = f": {failure.meaning}" if failure else ""
-            raise UnavailableError(
-                f"{self.executable} cannot start the task{meaning}\n{tail(said)}",
-                hint=failure.remedy if failure else None,
-            )
+            action = f"{self.executable} cannot start the task"
+            message, hint = explanation(action, said, explained(said, SINGULARITY_FAILURES))
+            raise UnavailableError(message, hint=hint)
         engine.release()
         return outcome_of(completed, plan.timeout)
 
@@ -230,17 +228,10 @@ class SingularityRunner:
         del variables["HOME"]  # it follows from --home
         gpus = self.platform.resources.gpus
         if isinstance(gpus, int) and gpus:
-            visible = self.environ.get("CUDA_VISIBLE_DEVICES")
-            devices = visible.split(",") if visible is not None else [str(number) for number in range(gpus)]
-            variables.setdefault("CUDA_VISIBLE_DEVICES", ",".join(devices[:gpus]))
+            variables.setdefault("CUDA_VISIBLE_DEVICES", first_devices(gpus, self.environ))
         prefix = variable_prefix(self.executable)
         return [(f"{prefix}{name}", value) for name, value in variables.items()]
 
     def _resources(self) -> list[str]:
         resources = self.platform.resources
-        words = []
-        if resources.cpus is not None:
-            words += ["--cpus", f"{resources.cpus:g}"]
-        if resources.memory is not None:
-            words += ["--memory", str(resources.memory), "--memory-swap", str(resources.memory)]
-        return [*words, "--nv"] if resources.gpus else words
+        return [*limits(resources), *(["--nv"] if resources.gpus else [])]

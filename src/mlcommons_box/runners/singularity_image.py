@@ -19,7 +19,7 @@ from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.model import Box, DockerOptions
 from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
-from mlcommons_box.runners.failures import explained, tail
+from mlcommons_box.runners.failures import explained, explanation
 from mlcommons_box.runners.interface import Observer
 from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
 from mlcommons_box.runners.preparation import run_step
@@ -30,6 +30,7 @@ from mlcommons_box.runners.site_settings import (
     present,
     settings_files,
     settings_variables,
+    write_settings,
 )
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -167,7 +168,7 @@ class SingularityImage:
         """Whether we built the image, from something else than is there now."""
         noted = self._noted()
         try:
-            return noted is not None and noted != self.contentfile_name_of()
+            return noted is not None and noted != self.content_digest()
         except PreparationError:  # there is nothing any more to make it from
             return False
 
@@ -184,7 +185,7 @@ class SingularityImage:
         state = self.path.stat()
         return f"{state.st_size} {state.st_mtime_ns}"
 
-    def contentfile_name_of(self) -> str:
+    def content_digest(self) -> str:
         """What the image is made from: the recipe and all of ``build/``, or the name of another image."""
         import hashlib
 
@@ -208,7 +209,7 @@ class SingularityImage:
     def _make(self, observer: Observer) -> None:
         import shutil
 
-        digest = self.contentfile_name_of()
+        digest = self.content_digest()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.ca_bundle is not None and self.recipe.is_file():
@@ -233,12 +234,9 @@ class SingularityImage:
         observer.preparing(f"making the image {self.path.name} with {self.executable} from {what}")
         status, said = run_step(command, observer, mark=os.urandom(8).hex())
         if status != 0:
-            failure = explained(said, SINGULARITY_FAILURES)
-            meaning = f": {failure.meaning}" if failure else ""
-            raise PreparationError(
-                f"{self.executable} cannot make the image {str(self.path)!r}{meaning}\n{tail(said)}",
-                hint=failure.remedy if failure else None,
-            )
+            action = f"{self.executable} cannot make the image {str(self.path)!r}"
+            message, hint = explanation(action, said, explained(said, SINGULARITY_FAILURES))
+            raise PreparationError(message, hint=hint)
 
     def _from_daemon(self) -> Command | None:
         """Convert the Docker image that this machine's daemon has, which need not be in any registry."""
@@ -259,10 +257,9 @@ class SingularityImage:
         work = self.work_directory
         check_mountable(work)
         shutil.rmtree(work, ignore_errors=True)
-        (work / "settings").mkdir(parents=True)
+        work.mkdir(parents=True)
         work.chmod(0o700)
-        for name, content in settings_files(ca_bundle, self.environ).items():
-            (work / "settings" / name).write_bytes(content)
+        write_settings(work / "settings", settings_files(ca_bundle, self.environ))
         text = self.recipe.read_text("utf-8")
         place = f'\n\n%setup\n    mkdir -p "${{APPTAINER_ROOTFS:-$SINGULARITY_ROOTFS}}{DIRECTORY}"\n'
         (work / "Singularity.recipe").write_text(text.rstrip("\n") + place, "utf-8")

@@ -76,6 +76,15 @@ def settings_files(ca_bundle: Path, environ: Mapping[str, str]) -> dict[str, byt
     return files
 
 
+def write_settings(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files so that whoever a step of a build runs as can read them, whatever our umask is."""
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+        (directory / name).chmod(0o644)
+
+
 def settings_variables(files: Mapping[str, bytes]) -> dict[str, str]:
     """The variables that lead programs to those files."""
     variables = dict.fromkeys(CERTIFICATE_VARIABLES, CA_FILE)
