@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.definition.files import (
@@ -21,10 +20,10 @@ from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Box, Platform, RunConfiguration, Task
 from mlcommons_box.planning import BoundParameter, bind, holds, missing_inputs
+from mlcommons_box.value import Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Value):
     """What checking a box found.
 
     ``box`` is None when ``mlbox.yaml`` or a task is wrong; ``runs`` and ``platforms`` are those that are right.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.errors import CannotCreateError, Problem
 from mlcommons_box.model import Box, RunConfiguration
 from mlcommons_box.planning import BoundParameter, bind, holds
+from mlcommons_box.value import Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leftover:
+class Leftover(Value):
     """A path that an earlier run made; ``reason`` says why it has to stay, None that it may go."""
 
     path: Path

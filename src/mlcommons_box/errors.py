@@ -7,7 +7,8 @@ passed through unchanged.  124 and 130 are what ``timeout(1)`` and a shell repor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from mlcommons_box.value import Value
 
 EX_USAGE = 64
 """The command line is wrong."""
@@ -33,8 +34,7 @@ EX_CLOSED_OUTPUT = 141
 """Whoever read our output has left (128 plus the number of SIGPIPE)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Location:
+class Location(Value):
     """A place in a text file.
 
     ``line`` and ``column`` count from 1, in lines and characters.  ``length`` is the number of characters
@@ -49,8 +49,7 @@ class Location:
     text: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
+class Problem(Value):
     """One mistake in what the user gave us, ready to be shown.
 
     ``code`` is a stable identifier for machines (``unknown-key``, ``wrong-type`` ...), ``message`` says what

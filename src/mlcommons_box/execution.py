@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import IO
 
 from mlcommons_box.errors import (
@@ -21,6 +20,7 @@ from mlcommons_box.planning import RunPlan, SetupPlan, missing_inputs, unusable_
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, RunStore, ended, new_record
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner
+from mlcommons_box.value import replace
 
 
 def check(plan: RunPlan, runner: Runner) -> None:

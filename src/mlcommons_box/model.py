@@ -8,36 +8,33 @@ later can still be shown where it was made; places do not take part in compariso
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mlcommons_box.errors import Location
+from mlcommons_box.value import Value, aside
 
 ParameterType = Literal["file", "directory"]
 Network = Literal["none", "default"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Parameter(Value):
     """An input or output of a task; its value is always the path of a file or of a directory."""
 
     name: str
     type: ParameterType
     description: str | None = None
-    location: Location | None = field(default=None, compare=False, repr=False)
+    location: Location | None = aside(default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentVariable:
+class EnvironmentVariable(Value):
     """A variable for a task's environment; a ``value`` of None is taken from the caller's own by name."""
 
     name: str
     value: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Value):
     """What a box can do.  ``name`` is the stem of ``file``, the task's definition file."""
 
     name: str
@@ -49,8 +46,7 @@ class Task:
     environment: tuple[EnvironmentVariable, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Box:
+class Box(Value):
     """A directory with ``mlbox.yaml``.  ``root`` is absolute; ``version`` and ``spec_version`` are semver."""
 
     root: Path
@@ -72,8 +68,7 @@ class Box:
         return self.root / "build"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Binding:
+class Binding(Value):
     """One parameter bound to one path, as written.
 
     ``claim`` names the Kubernetes persistent volume claim that holds the path (the 0.2.3 form); the path is
@@ -83,12 +78,11 @@ class Binding:
     parameter: str
     path: str
     claim: str | None = None
-    location: Location | None = field(default=None, compare=False, repr=False)
-    name_location: Location | None = field(default=None, compare=False, repr=False)
+    location: Location | None = aside(default=None)
+    name_location: Location | None = aside(default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunConfiguration:
+class RunConfiguration(Value):
     """Binds a task's parameters to paths.
 
     ``name`` is the file's path below ``run/`` without its suffix (``train``, ``alice/hello``).
@@ -100,7 +94,7 @@ class RunConfiguration:
     inputs: tuple[Binding, ...]
     outputs: tuple[Binding, ...]
     description: str | None = None
-    task_location: Location | None = field(default=None, compare=False, repr=False)
+    task_location: Location | None = aside(default=None)
 
     @property
     def is_claimed(self) -> bool:
@@ -108,8 +102,7 @@ class RunConfiguration:
         return any(binding.claim for binding in (*self.inputs, *self.outputs))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
+class Resources(Value):
     """What a task may use: CPUs (may be a fraction), ``memory`` in bytes, GPUs, ``time`` in seconds."""
 
     cpus: float | None = None
@@ -118,8 +111,7 @@ class Resources:
     time: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalOptions:
+class LocalOptions(Value):
     """No container engine: an environment made from ``build/requirements.txt``.
 
     ``entrypoint`` is an argument list, or empty to find the program by convention.  ``python`` is a version
@@ -132,8 +124,7 @@ class LocalOptions:
     requirements: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DockerOptions:
+class DockerOptions(Value):
     """An image and the command-line client that runs it (``docker``, ``nvidia-docker`` or ``podman``)."""
 
     image: str
@@ -141,16 +132,14 @@ class DockerOptions:
     engine_version: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SingularityOptions:
+class SingularityOptions(Value):
     """``image`` is a path as written: variables not expanded, relative to the workspace."""
 
     image: str
     engine_version: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SshOptions:
+class SshOptions(Value):
     """A host reached by OpenSSH, and the platform file (in ``platforms/``) that says how to run there.
 
     ``directory`` is where the box goes on that host; None lets the host decide.  ``synchronize`` is whether
@@ -167,8 +156,7 @@ class SshOptions:
     python: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlurmOptions:
+class SlurmOptions(Value):
     """A Slurm cluster, and the platform file that says how to run inside the job."""
 
     platform: str
@@ -179,8 +167,7 @@ class SlurmOptions:
     requeue: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Toleration:
+class Toleration(Value):
     """A Kubernetes toleration; fields as in the Pod specification."""
 
     key: str | None = None
@@ -189,8 +176,7 @@ class Toleration:
     effect: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class KubernetesOptions:
+class KubernetesOptions(Value):
     """A Kubernetes cluster as ``kubectl`` reaches it; ``workspace_claim`` is a persistent volume claim."""
 
     image: str
@@ -206,8 +192,7 @@ class KubernetesOptions:
 PlatformOptions = LocalOptions | DockerOptions | SingularityOptions | SshOptions | SlurmOptions | KubernetesOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Platform:
+class Platform(Value):
     """How and where to run.  ``name`` is the stem of ``file``; ``runner`` is the kind of runner it needs.
 
     ``arguments`` go to the engine as they are: the explicit way to what this software has no word for.
@@ -223,14 +208,13 @@ class Platform:
     network: Network | None = None
     user: str | None = None
     arguments: tuple[str, ...] = ()
-    location: Location | None = field(default=None, compare=False, repr=False)
+    location: Location | None = aside(default=None)
 
 
 SweepMethod = Literal["grid", "list", "random", "search"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepRange:
+class SweepRange(Value):
     """Bounds of a hyper-parameter to draw from, ``high`` included."""
 
     low: float
@@ -238,8 +222,7 @@ class SweepRange:
     logarithmic: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
+class Sweep(Value):
     """One run configuration, many values of its hyper-parameters (as texts, or a range to draw from).
 
     ``parameters_file`` names the input whose file holds them; None means that they are bindings.

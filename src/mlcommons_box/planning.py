@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,19 +31,19 @@ from mlcommons_box.model import (
     RunConfiguration,
     Task,
 )
+from mlcommons_box.value import Value, aside, replace
 
 _WORKSPACE = re.compile(r"\$WORKSPACE(?![A-Za-z0-9_])|\$\{WORKSPACE\}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoundParameter:
+class BoundParameter(Value):
     """A parameter and the absolute path on this host that it is bound to."""
 
     name: str
     type: ParameterType
     direction: Literal["input", "output"]
     path: Path
-    location: Location | None = field(default=None, compare=False, repr=False)
+    location: Location | None = aside(default=None)
 
     @property
     def directory(self) -> Path:
@@ -52,8 +51,7 @@ class BoundParameter:
         return self.path if self.type == "directory" else self.path.parent
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetupPlan:
+class SetupPlan(Value):
     """What has to be ready before any task of the box can run on the platform.
 
     ``ca_bundle`` is a file with the certificate authorities of this network, for builds and for runs.
@@ -65,7 +63,6 @@ class SetupPlan:
     ca_bundle: Path | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunPlan(SetupPlan):
     """One run of one task.
 

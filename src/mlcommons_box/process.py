@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NamedTuple
 
 from mlcommons_box.errors import Interrupted, UnavailableError
+from mlcommons_box.value import Value
 
 RUN_MARK = "MLCOMMONS_BOX_RUN"
 """Environment variable that marks every process of one run."""
@@ -36,15 +36,13 @@ Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallerVariable:
+class CallerVariable(Value):
     """The value of a variable of the caller, by its name, so that it never appears in a command that is shown."""
 
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(Value):
     """One process to start: arguments, working directory, environment.
 
     ``environment`` is all that the process gets; a value of None is the caller's own variable of that name.
@@ -125,8 +123,7 @@ def redacted_words(words: Sequence[str]) -> list[str]:
     return shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completed:
+class Completed(Value):
     """How a process ended.  ``exit_status`` is its own, or 128 plus the number of the signal that ended it."""
 
     exit_status: int
@@ -145,6 +142,7 @@ def stream(
     grace: float | None = None,
     mark: str | None = None,
     client: bool = False,
+    passes_signals_on: bool = False,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Completed:
     """Run a command and hand over its output as it comes, until it and all that it started have ended.
@@ -152,6 +150,9 @@ def stream(
     ``on_wait`` is called again and again, some 20 times a second, whether there is output or not.
     ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
     it passes on, and what an engine keeps running beside it is not ours to end.
+    ``passes_signals_on`` says that the command asks the task to end when it is asked itself: it alone is asked,
+    because what else it started (a file system, say) is what the task needs to end well; after the grace all
+    of it is killed.
     ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
     SIGHUP end the whole tree (a second one without grace) and are reported in the result.
     Raises :class:`UnavailableError` when the program cannot be started.
@@ -163,7 +164,9 @@ def stream(
     with _signals_noted() as signals:
         child = _start(command, environment)
         on_start(child.pid)
-        tree = _Client(child.pid) if client else _Tree(child.pid, mark)
+        leader = _Client(child.pid)
+        tree = leader if client else _Tree(child.pid, mark)
+        to_ask = leader if passes_signals_on else tree
         deadline = None if timeout is None else time.monotonic() + timeout
         kill_at: float | None = None
         timed_out = False
@@ -175,7 +178,7 @@ def stream(
                 now = time.monotonic()
                 timed_out = timed_out or (deadline is not None and now >= deadline)
                 if kill_at is None and (timed_out or signals):
-                    tree.signal(signal.SIGTERM)
+                    to_ask.signal(signal.SIGTERM)
                     kill_at = now + grace
                     asked = len(signals)
                 elif kill_at is not None and (now >= kill_at or len(signals) > asked):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from mlcommons_box.contract import RunnerContract, Scene
 from mlcommons_box.contract.scene import is_alive
 from mlcommons_box.errors import UnavailableError
 from mlcommons_box.model import LocalOptions, Platform
+from mlcommons_box.value import replace
 
 
 class TestLocal(RunnerContract):

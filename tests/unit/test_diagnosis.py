@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from mlcommons_box.diagnosis.local import LocalEvidence
 from mlcommons_box.diagnosis.machine import Disk, Gpus
 from mlcommons_box.diagnosis.podman import PodmanEvidence
 from mlcommons_box.diagnosis.singularity import Kernel, SingularityEvidence
+from mlcommons_box.value import replace
 
 NO_GPUS = Gpus()
 GPUS = Gpus(names=("NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-40GB"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from mlcommons_box.record import (
     plan_data,
 )
 from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.value import replace
 from tests.conftest import MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.process import Command, Completed
 from mlcommons_box.runners import preparation
 from mlcommons_box.runners.singularity_image import SingularityImage
+from mlcommons_box.value import replace
 from tests.conftest import MakeBox
 
 RECIPE = {"build/Singularity.recipe": "Bootstrap: scratch\n"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from mlcommons_box.contract.runner import RunnerContract
 from mlcommons_box.contract.scene import Scene
 from mlcommons_box.model import Platform
+from mlcommons_box.value import replace
 
 
 class ContainerContract(RunnerContract):

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from mlcommons_box.model import EnvironmentVariable, Platform
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunStore
 from mlcommons_box.runners.interface import Outcome
+from mlcommons_box.value import replace
 
 ODD_NAMES = (
     "with space",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -20,12 +19,12 @@ from mlcommons_box.definition.run_configurations import read_run_configuration
 from mlcommons_box.definition.source import MappingNode, Problems, quoted, read_source
 from mlcommons_box.errors import DefinitionError, Location
 from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Task
+from mlcommons_box.value import Value
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoxDraft:
+class BoxDraft(Value):
     """What could be read of a box: ``box`` is None when anything in it is wrong.
 
     ``tasks`` has every task that ``mlbox.yaml`` names, and is None when that cannot be told; a task is None when

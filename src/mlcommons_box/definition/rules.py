@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -24,6 +23,7 @@ from mlcommons_box.definition.source import (
     shortened,
 )
 from mlcommons_box.errors import Location
+from mlcommons_box.value import Value
 
 T = TypeVar("T", covariant=True)
 V = TypeVar("V", covariant=True)
@@ -38,8 +38,7 @@ class Invalid(Exception):
     """Raised by a rule after it reported why the node does not satisfy it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(Value):
     """Where problems go, and the ``schema_version`` that the file declares."""
 
     problems: Problems
@@ -217,8 +216,7 @@ class Nullable(Rule["T | None"], Generic[T]):
         return {"anyOf": [{"type": "null"}, self.rule.json_schema(version)]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Located(Generic[T]):
+class Located(Value, Generic[T]):
     """A value and its place."""
 
     value: T
@@ -262,8 +260,7 @@ class ListOf(Rule["tuple[T, ...]"], Generic[T]):
         return {"type": "array", "items": self.item.json_schema(version), **minimum}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry(Generic[V]):
+class Entry(Value, Generic[V]):
     """One entry of a mapping whose keys the user chooses."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mlcommons_box.definition.files import RUN_DIRECTORY, name_below, read_field
 from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, listed, nearest
 from mlcommons_box.definition.source import Problems, quoted, shortened
 from mlcommons_box.model import Binding, RunConfiguration, Task
+from mlcommons_box.value import replace
 
 RELEASE_KUBERNETES_TASK = "kubernetes"
 """In release 0.2.3 a run configuration for Kubernetes said this in the place of its task's name."""
@@ -109,7 +109,7 @@ def _for_matching_task(
         if task and {p.name for p in task.inputs} == inputs and {p.name for p in task.outputs} == outputs
     ]
     if len(matching) == 1:
-        return dataclasses.replace(run, task=matching[0])
+        return replace(run, task=matching[0])
     if all(tasks.values()):
         found = f"these do: {listed(matching)}" if matching else "no task has exactly the parameters that it binds"
         problems.report(

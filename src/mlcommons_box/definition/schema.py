@@ -8,7 +8,6 @@ the tutorial's, and that of release 0.2.3.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 
 from mlcommons_box.definition.rules import (
     Choice,
@@ -37,6 +36,7 @@ from mlcommons_box.definition.rules import (
     version_text,
 )
 from mlcommons_box.definition.source import MappingNode, Node, Problems, ScalarNode, kind_of, quoted, resolve
+from mlcommons_box.value import Value
 
 V0_1: Version = (0, 1, 0)
 V1_0: Version = (1, 0, 0)
@@ -297,8 +297,7 @@ class Sweep:
     RECORD = Record(RUN, METHOD, PARAMETERS_FILE, PARAMETERS, TRIALS, SEED, DESCRIPTION)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileSchema:
+class FileSchema(Value):
     """The rules of one ``schema_type`` and the versions in which they are published."""
 
     type: str

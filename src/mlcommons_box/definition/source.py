@@ -11,13 +11,13 @@ import codecs
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from mlcommons_box.errors import EX_DEFINITION, Location, Problem
+from mlcommons_box.value import Value
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -31,8 +31,7 @@ _PLAIN_ASCII = bytes((9, 10, 13, *range(32, 127)))
 """What almost every file consists of; compiling the pattern takes longer than reading a box."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScalarNode:
+class ScalarNode(Value):
     """A single value; ``plain`` is whether it was written without quotes."""
 
     value: str
@@ -40,16 +39,14 @@ class ScalarNode:
     location: Location
 
 
-@dataclass(frozen=True, kw_only=True)
-class SequenceNode:
+class SequenceNode(Value):
     """A list."""
 
     items: tuple[Node, ...]
     location: Location
 
 
-@dataclass(frozen=True, kw_only=True)
-class MappingNode:
+class MappingNode(Value):
     """A mapping; keys are unique."""
 
     entries: tuple[tuple[ScalarNode, Node], ...]

@@ -7,20 +7,19 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.errors import Interrupted, UnavailableError
 from mlcommons_box.process import Command, Stream, stream
 from mlcommons_box.runners.programs import which
+from mlcommons_box.value import Value
 
 PATIENCE = 10.0
 """Seconds to wait for an answer."""
 _GRACE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(Value):
     """What a tool said.  ``status`` is None when it could not be started; the reason is then in ``err``."""
 
     status: int | None = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from mlcommons_box.diagnosis.machine import Gpus
 from mlcommons_box.process import redacted
 from mlcommons_box.runners.docker import SELINUX
 from mlcommons_box.runners.engine_failures import failures_of
+from mlcommons_box.value import Value
 
 OLDEST_CLIENT = (20, 10)
 """The first whose ``docker run`` has ``--pull``."""
@@ -32,8 +32,7 @@ _HANGS = "restart the daemon (sudo systemctl restart docker), and look at DOCKER
 _DISGUISED = "write 'docker_runtime: podman' in the platform file, and use 'podman'"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DockerEvidence:
+class DockerEvidence(Value):
     """What was found.  ``endpoint`` is the daemon's address, where it is not the usual one.
 
     ``info`` is what ``docker info`` says; None when the client did not even say its version.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mlcommons_box.diagnosis.asking import Answer
 from mlcommons_box.runners.failures import Failure, explained, tail
+from mlcommons_box.value import Value
 
 Severity = Literal["error", "warning"]
 Status = Literal["ok", "problem", "not here"]
@@ -17,8 +17,7 @@ ENGINES = ("docker", "podman", "singularity", "local")
 """In the order in which they are chosen for a box that has a platform for several."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Value):
     """Something that is wrong, and the remedy.  An ``error`` keeps the engine from running boxes."""
 
     severity: Severity
@@ -26,8 +25,7 @@ class Finding:
     hint: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Value):
     """One engine.  ``executable`` is None where it is not here; ``details`` are names and values to show."""
 
     engine: str
@@ -45,16 +43,14 @@ class Diagnosis:
         return "ok" if self.usable else "problem"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Value):
     """What all engines share: disks, devices, the network's settings."""
 
     details: tuple[tuple[str, str], ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Examination:
+class Examination(Value):
     """All that was looked at; ``machine`` is None where one engine alone was asked for."""
 
     engines: tuple[Diagnosis, ...]

@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.diagnosis.asking import Answer, Tools
@@ -14,12 +13,12 @@ from mlcommons_box.diagnosis.findings import Diagnosis, Finding, diagnosed, unan
 from mlcommons_box.diagnosis.machine import Gpus, nearest
 from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory
 from mlcommons_box.runners.python_environment import INSTALLER_VARIABLE, NO_PIP, find_uv
+from mlcommons_box.value import Value
 
 OLDEST_PYTHON = (3, 10)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalEvidence:
+class LocalEvidence(Value):
     """What was found.  ``uv`` is what it says of its version, None where there is none.
 
     ``cache_writable`` is whether the cache directory, or the nearest one above it, can be written to.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.diagnosis.asking import Answer, Tools
@@ -14,6 +13,7 @@ from mlcommons_box.runners.engine_failures import CERTIFICATES, NO_SPACE
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory
 from mlcommons_box.runners.site_settings import CA_BUNDLE_VARIABLE, PROXY_VARIABLES, present
+from mlcommons_box.value import Value
 
 LITTLE_SPACE = 5_000_000_000
 """Bytes; the environment of a small neural network takes 0.6 GB, its image several times that."""
@@ -21,16 +21,14 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_C
 _GPU = re.compile(r"^GPU \d+: (.+?)(?: \(UUID: [^)]*\))?\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gpus:
+class Gpus(Value):
     """The names of the GPUs, and what keeps them from being seen."""
 
     names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Disk:
+class Disk(Value):
     """A directory that has to have room; ``free`` is in bytes, None where nothing can be learned."""
 
     what: str

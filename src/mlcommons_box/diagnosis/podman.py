@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from mlcommons_box.diagnosis.findings import (
 )
 from mlcommons_box.diagnosis.machine import Gpus
 from mlcommons_box.runners.engine_failures import failures_of
+from mlcommons_box.value import Value
 
 OLDEST = (4, 0)
 """The first whose ``podman rm`` has ``--time``."""
@@ -34,8 +34,7 @@ _SETTINGS = ("/usr/share/containers/containers.conf", "/etc/containers/container
 _CDI = ("/etc/cdi", "/var/run/cdi")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PodmanEvidence:
+class PodmanEvidence(Value):
     """What was found.  ``info`` is None when Podman did not even say its version."""
 
     executable: Path

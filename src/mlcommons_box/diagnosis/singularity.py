@@ -6,7 +6,6 @@ import getpass
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.diagnosis.asking import Answer, Tools
@@ -23,12 +22,12 @@ from mlcommons_box.diagnosis.findings import (
 from mlcommons_box.diagnosis.machine import Gpus
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES as FAILURES
 from mlcommons_box.runners.singularity import EXECUTABLES
+from mlcommons_box.value import Value
 
 _PROFILES = Path("/etc/apparmor.d")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
+class Kernel(Value):
     """What this machine lets an ordinary user do; a setting is None where the kernel does not have it."""
 
     max_user_namespaces: int | None = None
@@ -42,8 +41,7 @@ class Kernel:
         return self.max_user_namespaces != 0 and self.userns_clone != 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class SingularityEvidence:
+class SingularityEvidence(Value):
     """What was found.  ``settings`` is what ``buildcfg`` says; None when the version was not even told."""
 
     executable: Path

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, RunStore, moment
 from mlcommons_box.report.problems import shown
+from mlcommons_box.value import as_data
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,7 @@ _STYLES = {
 def record_json(record: RunRecord, store: RunStore) -> dict[str, object]:
     """A record as data: what ``record.json`` holds, as it has to be read now, and where the files are."""
     logs = {stream: str(store.log(record.id, stream)) for stream in get_args(Stream)}
-    return {**asdict(record), "directory": str(store.path(record.id)), "logs": logs}
+    return {**as_data(record), "directory": str(store.path(record.id)), "logs": logs}
 
 
 def runs_table(records: Sequence[RunRecord], now: datetime | None = None) -> Table:

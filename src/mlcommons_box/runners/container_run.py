@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
@@ -18,13 +17,13 @@ from mlcommons_box.runners.site_settings import (
     PROXY_VARIABLES,
     present,
 )
+from mlcommons_box.value import Value
 
 USER_NAME = "box"
 """What programs are told when they ask who they run as; the caller's number has no name in a stranger's image."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Caller:
+class Caller(Value):
     """Who runs us: numbers of the user, of the group, and of the other groups."""
 
     uid: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +33,7 @@ from mlcommons_box.runners.site_settings import (
     settings_variables,
     write_settings,
 )
+from mlcommons_box.value import Value
 
 _MISSING = re.compile(r"no such image|image not known|unable to find image", re.IGNORECASE)
 _PLUGIN_DIRECTORIES = (
@@ -44,8 +44,7 @@ _PLUGIN_DIRECTORIES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DockerImage:
+class DockerImage(Value):
     """An image, and the client that makes it."""
 
     name: str

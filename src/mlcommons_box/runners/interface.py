@@ -6,19 +6,18 @@ one: implement :class:`Runner`, and name the class in an entry point of the grou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from mlcommons_box.errors import EX_TIMED_OUT, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, Completed, Stream
+from mlcommons_box.value import Value
 
 Status = Literal["succeeded", "failed", "cancelled", "lost"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(Value):
     """How a run ended.
 
     ``exit_status`` is the task's own; 124 when it ran out of time, 128 plus the signal's number when a signal

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlcommons_box.errors import EX_CONFIGURATION, Problem
 from mlcommons_box.planning import BoundParameter, RunPlan, holds
+from mlcommons_box.value import Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mount:
+class Mount(Value):
     """A path of this machine, links followed, and where it is in the container."""
 
     source: Path
@@ -27,8 +26,7 @@ class Mount:
     writable: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mounts:
+class Mounts(Value):
     """What a container sees of this machine, outer mounts first, and the task's own arguments."""
 
     mounts: tuple[Mount, ...]
@@ -110,8 +108,7 @@ def real_path(parameter: BoundParameter) -> Path:
     return Path(os.path.realpath(parameter.path))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
+class _Source(Value):
     """A path to mount.
 
     ``number`` counts those that lie below no other; ``name`` is the one that a binding says, or empty for a

@@ -12,7 +12,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.errors import CannotCreateError, PreparationError
@@ -23,6 +22,7 @@ from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
 from mlcommons_box.runners.preparation import PreparationObserver, run_step
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES
+from mlcommons_box.value import Value
 
 INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
 _LAYOUT = 1
@@ -36,8 +36,7 @@ NO_PIP = Failure(
 _WAITING = "waiting: another run builds the same Python environment"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PythonEnvironment:
+class PythonEnvironment(Value):
     """An environment: where it is, and what it is made from.
 
     ``requirements`` is None when only the standard library is needed.  ``installer`` is the path of ``uv``,

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlcommons_box.definition.files import PLATFORM_DIRECTORY, yaml_files
@@ -32,13 +31,13 @@ from mlcommons_box.runners.site_settings import (
     settings_variables,
     write_settings,
 )
+from mlcommons_box.value import Value
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _SOURCE = re.compile(r"(?:docker|docker-daemon|oras|library|shub|https?)://.+|docker-daemon:.+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SingularityImage:
+class SingularityImage(Value):
     """An image file, and the program that makes it; ``written`` is what the platform file says."""
 
     written: str

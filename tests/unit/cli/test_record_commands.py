@@ -9,7 +9,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Command, Stream
 from mlcommons_box.record import RECORD_FILE, RunRecord, RunStore, Supervisor, ended, moment, new_record
 from mlcommons_box.report.records import duration_of, duration_text, record_text
+from mlcommons_box.value import replace
 from tests.conftest import MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())

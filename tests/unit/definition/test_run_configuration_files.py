@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from mlcommons_box.definition.run_configurations import read_run_configuration
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Binding, Parameter, RunConfiguration, Task
+from mlcommons_box.value import replace
 
 DATA = Parameter(name="data_dir", type="directory")
 PARAMETERS = Parameter(name="parameters_file", type="file")
