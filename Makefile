@@ -43,8 +43,8 @@ lock: .venv/dev  ## resolve the development dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
 	    --no-header --no-emit-index-url --group dev --extra uv pyproject.toml --output-file requirements-dev.lock
 
-dist: .venv/dev  ## build the three distributions into dist/
-	for project in . packages/mlcommons-box-docker packages/mlcommons-box-singularity; do \
+dist: .venv/dev  ## build the four distributions into dist/
+	for project in . packages/*; do \
 	    $(BIN)/python -m build --no-isolation --wheel --outdir dist $$project || exit 1; \
 	done
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.cache import CACHE_VARIABLE
 from mlcommons_box.cli.selection import PLATFORM_VARIABLE
-from mlcommons_box.runners.once import CACHE_VARIABLE
 from tests import engines
 
 pytest.register_assert_rewrite("mlcommons_box.contract")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlcommons_box.definition.files import (
+from mlcommons_box.definition.loader import read_box
+from mlcommons_box.definition.places import (
     PLATFORM_DIRECTORY,
     RUN_DIRECTORY,
     SWEEP_DIRECTORY,
     box_root,
     yaml_files,
 )
-from mlcommons_box.definition.loader import read_box
 from mlcommons_box.definition.platforms import check_referenced_platform, read_platform
 from mlcommons_box.definition.run_configurations import read_run_configuration
 from mlcommons_box.definition.source import Problems

@@ -147,7 +147,7 @@ class RecordingObserver:
 
 def create_output_directories(plan: RunPlan) -> None:
     """Create the directory of every output, owned by the caller; raises :class:`CannotCreateError`."""
-    for output in plan.outputs:
+    for output in (each for each in plan.outputs if not each.elsewhere):
         try:
             output.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:

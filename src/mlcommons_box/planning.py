@@ -25,10 +25,12 @@ from mlcommons_box.model import (
     Binding,
     Box,
     EnvironmentVariable,
+    KubernetesOptions,
     Network,
     ParameterType,
     Platform,
     RunConfiguration,
+    SshOptions,
     Task,
 )
 from mlcommons_box.value import Value, aside, replace
@@ -37,12 +39,18 @@ _WORKSPACE = re.compile(r"\$WORKSPACE(?![A-Za-z0-9_])|\$\{WORKSPACE\}")
 
 
 class BoundParameter(Value):
-    """A parameter and the absolute path on this host that it is bound to."""
+    """A parameter and the absolute path that it is bound to.
+
+    ``claim`` names the Kubernetes volume claim that holds the path.  ``elsewhere`` says that the path is not on
+    this host, where nobody needs to look for it or to make it.
+    """
 
     name: str
     type: ParameterType
     direction: Literal["input", "output"]
     path: Path
+    claim: str | None = None
+    elsewhere: bool = False
     location: Location | None = aside(default=None)
 
     @property
@@ -126,6 +134,13 @@ def plan_run(
     problems += _read_and_written(parameters)
     if problems:
         raise ProblemsError(problems)
+    if isinstance(platform.options, SshOptions):
+        parameters = tuple(
+            replace(each, elsewhere=not (holds(workspace, each.path) or holds(box.root, each.path)))
+            for each in parameters
+        )
+    if isinstance(platform.options, KubernetesOptions) and platform.options.workspace_claim:
+        parameters = tuple(replace(parameter, elsewhere=True) for parameter in parameters)
     limits = [limit for limit in (timeout, platform.resources.time) if limit is not None]
     return RunPlan(
         box=box,
@@ -140,6 +155,27 @@ def plan_run(
         network=platform.network if task.network == "default" and platform.network else task.network,
         timeout=min(limits) if limits else None,
     )
+
+
+def on_platform(plan: RunPlan, platform: Platform) -> RunPlan:
+    """The same run on the platform that the plan's own hands over to: a host's, or a queue's.
+
+    The own platform has the last word on the environment; the shorter limit of time holds.
+    """
+    limits = [limit for limit in (plan.timeout, platform.resources.time) if limit is not None]
+    asked = platform.network if plan.task.network == "default" and platform.network else plan.network
+    return replace(
+        plan,
+        platform=platform,
+        environment=_merged(_merged(plan.task.environment, platform.environment), plan.platform.environment),
+        network=asked,
+        timeout=min(limits) if limits else None,
+    )
+
+
+def setup_on_platform(plan: SetupPlan, platform: Platform) -> SetupPlan:
+    """What has to be ready on the platform that the plan's own hands over to."""
+    return replace(plan, platform=platform)
 
 
 def bind(
@@ -163,6 +199,8 @@ def bind(
                         type=types[binding.parameter],
                         direction=direction,
                         path=path,
+                        claim=binding.claim,
+                        elsewhere=binding.claim is not None,
                         location=binding.location,
                     )
                 )
@@ -261,7 +299,7 @@ def missing_inputs(parameters: tuple[BoundParameter, ...]) -> list[Problem]:
     """A problem for every input that does not exist or is not of its declared type."""
     problems = []
     for parameter in parameters:
-        if parameter.direction != "input":
+        if parameter.direction != "input" or parameter.elsewhere:
             continue
         wanted = os.path.isdir if parameter.type == "directory" else os.path.isfile
         if wanted(parameter.path):
@@ -296,7 +334,7 @@ def unusable_outputs(parameters: tuple[BoundParameter, ...]) -> list[Problem]:
     """A problem for every output whose place is taken by something of the other type."""
     problems = []
     for parameter in parameters:
-        if parameter.direction != "output" or not os.path.lexists(parameter.path):
+        if parameter.direction != "output" or parameter.elsewhere or not os.path.lexists(parameter.path):
             continue
         is_directory = os.path.isdir(parameter.path)
         if is_directory == (parameter.type == "directory"):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from mlcommons_box.errors import Interrupted, UnavailableError
 from mlcommons_box.value import Value
@@ -27,6 +27,7 @@ RUN_MARK = "MLCOMMONS_BOX_RUN"
 GRACE = 10.0
 """Seconds between asking a process tree to end and killing it, as ``docker stop`` has it."""
 
+_END_OF_INPUT = "MLBOX"
 _CHUNK = 1 << 16
 _POLL = 0.05
 _BRIEF = 2.0
@@ -48,6 +49,7 @@ class Command(Value):
     ``environment`` is all that the process gets; a value of None is the caller's own variable of that name.
     ``environment`` of None is the caller's whole environment.  ``added`` comes on top of either.  A variable
     that the caller does not have is left out, and so are those of the caller that are ``removed``.
+    ``input`` is what it reads from its standard input, which is empty unless given.
     """
 
     argv: tuple[str, ...]
@@ -55,6 +57,7 @@ class Command(Value):
     environment: tuple[tuple[str, str | None], ...] | None = None
     added: tuple[tuple[str, str | CallerVariable], ...] = ()
     removed: tuple[str, ...] = ()
+    input: bytes | None = None
 
     def shell(self, caller: Mapping[str, str] = os.environ) -> str:
         """The command as a line to paste into a shell; secrets in it are replaced by ``***``."""
@@ -70,7 +73,12 @@ class Command(Value):
         elif variables:
             words = ["env", *words]
         line = " ".join(words)
-        return line if self.directory is None else f"(cd {shlex.quote(str(self.directory))} && {line})"
+        if self.directory is not None:
+            line = f"(cd {shlex.quote(str(self.directory))} && {line})"
+        if self.input is not None:
+            text = self.input.decode("utf-8", "replace").removesuffix("\n")
+            line += f" <<'{_END_OF_INPUT}'\n{text}\n{_END_OF_INPUT}"
+        return line
 
     def variables(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The environment that the process gets."""
@@ -161,7 +169,7 @@ def stream(
     environment = command.variables()
     if mark is not None:
         environment[RUN_MARK] = mark
-    with _signals_noted() as signals:
+    with signals_noted() as signals:
         child = _start(command, environment)
         on_start(child.pid)
         leader = _Client(child.pid)
@@ -213,17 +221,57 @@ def capture(command: Command, *, timeout: float | None = None) -> tuple[Complete
     return completed, b"".join(chunks)
 
 
+class Answer(Value):
+    """What a process said, and how it ended."""
+
+    completed: Completed
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended by itself, and with status 0."""
+        return self.completed.exit_status == 0 and not self.completed.timed_out
+
+
+def ask(command: Command, *, timeout: float | None = None) -> Answer:
+    """Run a command that answers a question.
+
+    Raises :class:`Interrupted` when a signal ended it, and :class:`UnavailableError` when it cannot be started.
+    """
+    said: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
+    completed = stream(command, on_output=lambda name, chunk: said[name].append(chunk), timeout=timeout)
+    if completed.interrupted_by is not None:
+        raise Interrupted(completed.interrupted_by)
+    return Answer(completed=completed, stdout=b"".join(said["stdout"]), stderr=b"".join(said["stderr"]))
+
+
+@contextmanager
+def _standard_input(content: bytes | None) -> Iterator[int | IO[bytes]]:
+    """What a process reads: nothing, or a file, which it can read when it likes."""
+    if content is None:
+        yield subprocess.DEVNULL
+        return
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
 def _start(command: Command, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            command.argv,
-            cwd=command.directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with _standard_input(command.input) as stdin:
+            return subprocess.Popen(
+                command.argv,
+                cwd=command.directory,
+                env=environment,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         program = command.argv[0]
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -435,7 +483,7 @@ def _carries(pid: int, mark: bytes) -> bool:
 
 
 @contextmanager
-def _signals_noted() -> Iterator[list[int]]:
+def signals_noted() -> Iterator[list[int]]:
     """Note the signals that ask us to stop, in place of being stopped by them; main thread only."""
     noted: list[int] = []
     previous: dict[int, Callable[[int, FrameType | None], object] | int | signal.Handlers | None] = {}

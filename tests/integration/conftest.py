@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.runners.once import CACHE_VARIABLE
+from mlcommons_box.cache import CACHE_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.integration import mnist
 

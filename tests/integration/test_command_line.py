@@ -244,7 +244,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     assert out.split() == ["alice/bye", "alice/hello"]
 
 
-@pytest.mark.parametrize("module", ["mlcommons_box", "mlcommons_box_docker", "mlcommons_box_singularity"])
+@pytest.mark.parametrize(
+    "module", ["mlcommons_box", "mlcommons_box_docker", "mlcommons_box_singularity", "mlcommons_box_k8s"]
+)
 def test_every_command_is_also_a_module(module: str) -> None:
     result = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)
     assert result.returncode == 0

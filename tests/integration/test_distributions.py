@@ -13,12 +13,13 @@ import pytest
 from mlcommons_box import __version__
 from tests.conftest import REPOSITORY
 
-PROJECTS = (".", "packages/mlcommons-box-docker", "packages/mlcommons-box-singularity")
+KINDS = ("docker", "singularity", "k8s")
+PROJECTS = (".", *(f"packages/mlcommons-box-{kind}" for kind in KINDS))
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three wheels."""
+    """All wheels."""
     directory = tmp_path_factory.mktemp("dist")
     for project in PROJECTS:
         subprocess.run(
@@ -35,11 +36,11 @@ def test_the_tutorial_s_installation_command_works_from_this_repository(dist: Pa
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
     environment = {**os.environ, "PIP_FIND_LINKS": f"{dist} {os.environ.get('PIP_FIND_LINKS', '')}".strip()}
     subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "mlcommons-box-docker", "mlcommons-box-singularity"],
+        [str(python), "-m", "pip", "install", "--quiet", *(f"mlcommons-box-{kind}" for kind in KINDS)],
         env=environment,
         check=True,
     )
-    for command in ("mlbox", "mlcommons_box", "mlcommons_box_docker", "mlcommons_box_singularity"):
+    for command in ("mlbox", "mlcommons_box", *(f"mlcommons_box_{kind}" for kind in KINDS)):
         said = subprocess.check_output([str(python.parent / command), "--version"], text=True)
         assert said == f"mlcommons-box {__version__}\n"
     new = tmp_path / "new"
@@ -60,10 +61,10 @@ def test_the_wheel_holds_what_the_software_needs_and_nothing_else(dist: Path) ->
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"mlcommons_box", "mlcommons_box_docker", "mlcommons_box_singularity"}
+    assert tops == {"mlcommons_box", *(f"mlcommons_box_{kind}" for kind in KINDS)}
 
 
 def test_the_thin_distributions_hold_no_code(dist: Path) -> None:
-    for kind in ("docker", "singularity"):
+    for kind in KINDS:
         (wheel,) = dist.glob(f"mlcommons_box_{kind}-*.whl")
         assert all(".dist-info/" in name for name in zipfile.ZipFile(wheel).namelist())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.cache import cache_directory
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import EX_CONFIGURATION, ConfigurationError, PreparationError
 from mlcommons_box.model import Box, DockerOptions, LocalOptions, Platform, Resources
 from mlcommons_box.planning import SetupPlan, plan_setup
 from mlcommons_box.runners.local import LocalRunner
-from mlcommons_box.runners.once import cache_directory
 from mlcommons_box.runners.python_environment import python_environment
 from tests.conftest import MakeBox, write_files
 

@@ -114,7 +114,7 @@ def box_path(arguments: argparse.Namespace) -> str:
 
 def run_store(arguments: argparse.Namespace) -> RunStore:
     """The records that the arguments mean.  The box need not be valid, and none is needed with ``--workspace``."""
-    from mlcommons_box.definition.files import box_root
+    from mlcommons_box.definition.places import box_root
     from mlcommons_box.record import RunStore
 
     given: Path | None = arguments.workspace
@@ -129,7 +129,7 @@ def run_store(arguments: argparse.Namespace) -> RunStore:
 
 def recorded_run(arguments: argparse.Namespace, store: RunStore) -> RunRecord:
     """The run that the arguments name."""
-    from mlcommons_box.definition.files import BOX_FILE
+    from mlcommons_box.definition.places import BOX_FILE
 
     given: str | None = arguments.recorded_run
     try:
@@ -147,15 +147,15 @@ def verbosity(arguments: argparse.Namespace) -> int:
 
 def complete_platforms(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     """Short names of the box's platforms, for a shell's completion."""
-    from mlcommons_box.definition.files import PLATFORM_DIRECTORY
-    from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS
+    from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS
+    from mlcommons_box.definition.places import PLATFORM_DIRECTORY
 
     return [*_names(parsed_args, PLATFORM_DIRECTORY), *BUILT_IN_PLATFORMS]
 
 
 def complete_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     """Short names of the box's run configurations, for a shell's completion."""
-    from mlcommons_box.definition.files import RUN_DIRECTORY
+    from mlcommons_box.definition.places import RUN_DIRECTORY
 
     return _names(parsed_args, RUN_DIRECTORY)
 
@@ -170,7 +170,7 @@ def complete_recorded_runs(parsed_args: argparse.Namespace, **_: object) -> list
 
 
 def _names(arguments: argparse.Namespace, directory: str) -> list[str]:
-    from mlcommons_box.definition.files import box_root, name_below, yaml_files
+    from mlcommons_box.definition.places import box_root, name_below, yaml_files
 
     try:
         folder = box_root(box_path(arguments)) / directory

@@ -14,7 +14,7 @@ from mlcommons_box.checking import check_box
 from mlcommons_box.cleaning import Leftover, find_leftovers
 from mlcommons_box.cli.arguments import add_box, add_workspace, box_path
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS, built_in_platform
+from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.errors import DefinitionError, UsageError
 from mlcommons_box.model import Box, Platform
 from mlcommons_box.planning import plan_setup

@@ -6,8 +6,10 @@ of time, for example where the network is only there now."""
 from __future__ import annotations
 
 import argparse
+import os
 
 from mlcommons_box import execution
+from mlcommons_box.cache import cache_directory
 from mlcommons_box.cli.arguments import (
     add_box,
     add_ca_bundle,
@@ -21,7 +23,8 @@ from mlcommons_box.cli.arguments import (
 from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.selection import select_platform
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.definition.loader import load_box
+from mlcommons_box.definition.places import box_root
+from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.planning import plan_setup
 from mlcommons_box.runners.registry import runner_for
 
@@ -45,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prepare the platform."""
     terminal = Terminal(verbosity(arguments))
-    box = load_box(box_path(arguments))
-    platform = select_platform(box, arguments.platform, arguments.runner)
+    definitions = RememberedDefinitions(box_root(box_path(arguments)), cache_directory(os.environ))
+    box = definitions.load_box()
+    platform = select_platform(definitions, box, arguments.platform, arguments.runner)
     runner = runner_for(platform)
     plan = plan_setup(box, platform, arguments.workspace, ca_bundle(arguments))
     if arguments.dry_run:
@@ -54,6 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
         for command in runner.commands(plan):
             print(command.shell())  # noqa: T201  # the result of --dry-run
         return 0
+    definitions.save()
     execution.configure(plan, runner, TerminalObserver(terminal))
     terminal.success(f"{box.name} is ready on {platform.name}")
     return 0

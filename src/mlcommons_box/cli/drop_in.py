@@ -1,4 +1,4 @@
-"""The commands of the 2020 release: ``mlcommons_box_docker`` and ``mlcommons_box_singularity``.
+"""The commands of the 2020 release: ``mlcommons_box_docker``, ``mlcommons_box_singularity``, ``mlcommons_box_k8s``.
 
 Each is ``mlbox configure`` and ``mlbox run`` for one kind of platform, with the same options.
 """
@@ -25,6 +25,11 @@ def singularity(argv: Sequence[str] | None = None) -> int:
     return main(argv, program=lambda: _program("singularity"))
 
 
+def k8s(argv: Sequence[str] | None = None) -> int:
+    """``mlcommons_box_k8s``."""
+    return main(argv, program=lambda: _program("kubernetes", "mlcommons_box_k8s"))
+
+
 def docker_console() -> NoReturn:
     """``mlcommons_box_docker`` as a process of its own."""
     console(docker)
@@ -35,10 +40,15 @@ def singularity_console() -> NoReturn:
     console(singularity)
 
 
-def _program(runner: str) -> Program:
+def k8s_console() -> NoReturn:
+    """``mlcommons_box_k8s`` as a process of its own."""
+    console(k8s)
+
+
+def _program(runner: str, name: str | None = None) -> Program:
     from mlcommons_box.cli.parsing import Program
 
-    name = f"mlcommons_box_{runner}"
+    name = name or f"mlcommons_box_{runner}"
     return Program(
         name=name,
         description=f"Prepare and run boxes on {runner.title()} platforms; the same as 'mlbox' for those.",

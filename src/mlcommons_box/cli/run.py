@@ -8,10 +8,12 @@ not be started."""
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 
 from mlcommons_box import execution
+from mlcommons_box.cache import cache_directory
 from mlcommons_box.cli.arguments import (
     add_box,
     add_ca_bundle,
@@ -26,9 +28,8 @@ from mlcommons_box.cli.arguments import (
 from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.selection import select_platform, select_runs
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.definition.loader import load_box
-from mlcommons_box.definition.platforms import seconds
-from mlcommons_box.definition.schema import TIME
+from mlcommons_box.definition.places import box_root
+from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.pipeline import in_data_order
@@ -75,15 +76,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run what the arguments select; the first failure ends it."""
     terminal = Terminal(verbosity(arguments))
-    box = load_box(box_path(arguments))
+    definitions = RememberedDefinitions(box_root(box_path(arguments)), cache_directory(os.environ))
+    box = definitions.load_box()
     if arguments.all and arguments.task:
         raise UsageError("--all and --task exclude each other", hint="use one of them")
-    platform = select_platform(box, arguments.platform, arguments.runner)
-    runs = select_runs(box, arguments.task, platform, every=arguments.all, terminal=terminal)
+    platform = select_platform(definitions, box, arguments.platform, arguments.runner)
+    runs = select_runs(definitions, box, arguments.task, platform, every=arguments.all, terminal=terminal)
     runner = runner_for(platform)
     plans = _plans(arguments, box, runs, platform)
     if arguments.dry_run:
         return _show(plans, runner)
+    definitions.save()
     for plan in plans:
         outcome = _run(plan, runner, terminal)
         if outcome.status != "succeeded":
@@ -136,6 +139,9 @@ def _timeout(word: str | None) -> float | None:
         return None
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) and float(word) > 0:
         return float(word)
+    from mlcommons_box.definition.platforms import seconds
+    from mlcommons_box.definition.schema import TIME
+
     if not re.fullmatch(TIME.pattern, word) or seconds(word) == 0:
         raise UsageError(f"--timeout takes a time, not {word!r}", hint=TIME.hint)
     return seconds(word)
@@ -155,7 +161,8 @@ def _show(plans: list[RunPlan], runner: Runner) -> int:
 
 def _output_directories(plan: RunPlan) -> list[Command]:
     """The command that makes the outputs' directories, where some are not there yet."""
-    missing = dict.fromkeys(str(each.directory) for each in plan.outputs if not each.directory.is_dir())
+    here = (each.directory for each in plan.outputs if not each.elsewhere)
+    missing = dict.fromkeys(str(directory) for directory in here if not directory.is_dir())
     return [Command(argv=("mkdir", "-p", "--", *missing))] if missing else []
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.definition.files import PLATFORM_DIRECTORY, RUN_DIRECTORY, find_file, name_below, yaml_files
-from mlcommons_box.definition.loader import load_platform, load_run_configuration
-from mlcommons_box.definition.platforms import BUILT_IN_PLATFORMS, built_in_platform
+from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
+from mlcommons_box.definition.places import (
+    PLATFORM_DIRECTORY,
+    RUN_DIRECTORY,
+    files_called,
+    find_file,
+    name_below,
+    yaml_files,
+)
+from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import ConfigurationError, UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.planning import plan_setup
@@ -18,13 +25,15 @@ PLATFORM_VARIABLE = "MLCOMMONS_BOX_PLATFORM"
 _BEST_FIRST = ("docker", "singularity")
 
 
-def select_platform(box: Box, given: str | None, runner: str | None = None) -> Platform:
+def select_platform(
+    definitions: RememberedDefinitions, box: Box, given: str | None, runner: str | None = None
+) -> Platform:
     """The platform that ``given`` names; without it, the one of the variable, else the best one available.
 
     With ``runner``, the platform has to be of that kind, and without ``given`` it is the one of that name.
     """
     named = given or runner or os.environ.get(PLATFORM_VARIABLE)
-    platform = _platform(box, named) if named else best_platform(box)
+    platform = _platform(definitions, box, named) if named else best_platform(definitions, box)
     if runner and platform.runner != runner:
         raise ConfigurationError(
             f"the platform {platform.name!r} is for the {platform.runner} runner, not for {runner}",
@@ -33,12 +42,12 @@ def select_platform(box: Box, given: str | None, runner: str | None = None) -> P
     return platform
 
 
-def best_platform(box: Box) -> Platform:
+def best_platform(definitions: RememberedDefinitions, box: Box) -> Platform:
     """The first of the box's container platforms that this machine seems to have an engine for, else ``local``.
 
     Containers come first, because they keep a task from everything that it was not given.
     """
-    platforms = [load_platform(file) for file in yaml_files(box.root / PLATFORM_DIRECTORY)]
+    platforms = [definitions.load_platform(file) for file in yaml_files(box.root / PLATFORM_DIRECTORY)]
     for runner in _BEST_FIRST:
         for platform in platforms:
             if platform.runner == runner and runner_for(platform).is_available(plan_setup(box, platform)):
@@ -47,24 +56,28 @@ def best_platform(box: Box) -> Platform:
     return next(own, None) or built_in_platform(BUILT_IN_PLATFORMS[0])
 
 
-def _platform(box: Box, given: str) -> Platform:
-    try:
-        return load_platform(find_file(box.root, PLATFORM_DIRECTORY, given, "platform"))
-    except UsageError:
-        if given in BUILT_IN_PLATFORMS:
-            return built_in_platform(given)
-        raise
+def _platform(definitions: RememberedDefinitions, box: Box, given: str) -> Platform:
+    if given in BUILT_IN_PLATFORMS and len(files_called(box.root, PLATFORM_DIRECTORY, given)) != 1:
+        return built_in_platform(given)
+    return definitions.load_platform(find_file(box.root, PLATFORM_DIRECTORY, given, "platform"))
 
 
 def select_runs(
-    box: Box, given: str | None, platform: Platform, *, every: bool, terminal: Terminal
+    definitions: RememberedDefinitions,
+    box: Box,
+    given: str | None,
+    platform: Platform,
+    *,
+    every: bool,
+    terminal: Terminal,
 ) -> list[RunConfiguration]:
     """The run configurations that a command means, in the order of the box's tasks.
 
     With ``every`` those that only Kubernetes can run are left out elsewhere, which is said.
     """
     if given is not None:
-        run = load_run_configuration(find_file(box.root, RUN_DIRECTORY, given, "run configuration"), box)
+        file = find_file(box.root, RUN_DIRECTORY, given, "run configuration")
+        run = definitions.load_run_configuration(file, box)
         if not _suits(run, platform):
             raise ConfigurationError(
                 f"the run {run.name!r} keeps its data in Kubernetes volume claims", hint="use a Kubernetes platform"
@@ -78,7 +91,7 @@ def select_runs(
         listing = "\n".join(f"    {choice}" for choice in [*choices, "--all (in the order of the data)"])
         raise UsageError("the box has several run configurations", hint=f"choose one:\n{listing}")
     order = [task.name for task in box.tasks]
-    runs = [load_run_configuration(file, box) for file in files]
+    runs = [definitions.load_run_configuration(file, box) for file in files]
     for run in runs:
         if not _suits(run, platform):
             terminal.note(f"left out: {run.name!r} keeps its data in Kubernetes volume claims")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from mlcommons_box.definition import schema
-from mlcommons_box.definition.files import BOX_FILE, box_root, environment_of, read_fields, yaml_files
+from mlcommons_box.definition.files import environment_of, read_fields
+from mlcommons_box.definition.places import BOX_FILE, box_root, yaml_files
 from mlcommons_box.definition.platforms import read_platform
 from mlcommons_box.definition.rules import Context, Fields, Invalid, Located, did_you_mean, nearest
 from mlcommons_box.definition.run_configurations import read_run_configuration

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import cast
 
 from mlcommons_box.definition import schema
-from mlcommons_box.definition.files import PLATFORM_DIRECTORY, environment_of, name_below, read_kind
+from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS
+from mlcommons_box.definition.files import environment_of, read_kind
+from mlcommons_box.definition.places import PLATFORM_DIRECTORY, name_below
 from mlcommons_box.definition.rules import Fields
 from mlcommons_box.definition.source import Problems, quoted
 from mlcommons_box.errors import Location
@@ -65,17 +67,6 @@ def check_referenced_platform(platform: Platform, root: Path, problems: Problems
         name = quoted(target)
         message = f"{platform.name!r} hands over to the platform {name}, which is not in {PLATFORM_DIRECTORY}/"
         problems.report("missing-file", message, platform.location)
-
-
-BUILT_IN_PLATFORMS = ("local",)
-"""Platforms that a box need not have a file for."""
-
-
-def built_in_platform(name: str) -> Platform:
-    """The platform of that name as it is without a file."""
-    if name not in BUILT_IN_PLATFORMS:
-        raise ValueError(f"no built-in platform {name!r}")
-    return Platform(name=name, runner="local", options=LocalOptions())
 
 
 def _docker(fields: Fields, problems: Problems) -> DockerOptions:

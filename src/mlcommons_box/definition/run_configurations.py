@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mlcommons_box.definition import schema
-from mlcommons_box.definition.files import RUN_DIRECTORY, name_below, read_fields
+from mlcommons_box.definition.files import read_fields
+from mlcommons_box.definition.places import RUN_DIRECTORY, name_below
 from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, listed, nearest
 from mlcommons_box.definition.source import Problems, quoted, shortened
 from mlcommons_box.model import Binding, RunConfiguration, Task

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mlcommons_box.cache import CACHE_VARIABLE, cache_directory
 from mlcommons_box.diagnosis.asking import Answer, Tools
 from mlcommons_box.diagnosis.findings import Diagnosis, Finding, diagnosed, unanswered, version_in
 from mlcommons_box.diagnosis.machine import Gpus, nearest
-from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory
 from mlcommons_box.runners.python_environment import INSTALLER_VARIABLE, NO_PIP, find_uv
 from mlcommons_box.value import Value
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlcommons_box.cache import CACHE_VARIABLE, cache_directory
 from mlcommons_box.diagnosis.asking import Answer, Tools
 from mlcommons_box.diagnosis.findings import Finding, Machine
 from mlcommons_box.runners.engine_failures import CERTIFICATES, NO_SPACE
 from mlcommons_box.runners.failures import tail
-from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory
 from mlcommons_box.runners.site_settings import CA_BUNDLE_VARIABLE, PROXY_VARIABLES, present
 from mlcommons_box.value import Value
 

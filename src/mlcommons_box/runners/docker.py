@@ -10,8 +10,9 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
@@ -23,6 +24,9 @@ from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outc
 from mlcommons_box.runners.mounts import Mount, container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CA_FILE
+
+if TYPE_CHECKING:
+    from mlcommons_box.runners.job import Elsewhere, Job
 
 HOME = "/tmp"  # noqa: S108  # in the container, where any user may write
 _CA_TARGET = PurePosixPath(CA_FILE)
@@ -50,6 +54,7 @@ class DockerRunner:
         environ: Mapping[str, str] = os.environ,
         caller: Caller | None = None,
         selinux: bool | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         if not isinstance(platform.options, DockerOptions):
             raise TypeError("the Docker runner takes a Docker platform")
@@ -57,6 +62,7 @@ class DockerRunner:
         self.options = platform.options
         self.environ = environ
         self.caller = caller or Caller.of_this_process()
+        self.elsewhere = elsewhere
         self.selinux = _selinux_enforces() if selinux is None else selinux
         self.is_podman = self.options.executable == "podman"
         self.rootless = self.is_podman and self.caller.uid != 0
@@ -65,9 +71,12 @@ class DockerRunner:
     def executable(self) -> str:
         """The client to call; ``nvidia-docker`` is ``docker`` where there is no such wrapper any more."""
         named = self.options.executable
-        if named == "nvidia-docker" and which(named, self.environ) is None:
+        if named == "nvidia-docker" and self._which(named) is None:
             return "docker"
         return named
+
+    def _which(self, name: str) -> str | None:
+        return self.elsewhere.programs.get(name) if self.elsewhere else which(name, self.environ)
 
     def image(self, plan: SetupPlan) -> DockerImage:
         """The image that the platform names."""
@@ -77,10 +86,11 @@ class DockerRunner:
             box=plan.box,
             ca_bundle=plan.ca_bundle,
             environ=self.environ,
+            box_here=self.elsewhere.box if self.elsewhere else None,
         )
 
     def is_available(self, plan: SetupPlan) -> bool:
-        if which(self.executable, self.environ) is None:
+        if self._which(self.executable) is None:
             return False
         if self.is_podman or self.environ.get("DOCKER_HOST") or self.environ.get("DOCKER_CONTEXT"):
             return True
@@ -93,7 +103,7 @@ class DockerRunner:
 
     def check(self, plan: SetupPlan) -> list[Problem]:
         problems = mount_problems(plan) if isinstance(plan, RunPlan) else []
-        if which(self.executable, self.environ) is None:
+        if self._which(self.executable) is None:
             problems.append(cannot_start(self.executable))
         return problems
 
@@ -148,6 +158,24 @@ class DockerRunner:
         engine.release()
         outcome = outcome_of(completed, plan.timeout)
         return self._handed_over(plan, outcome)
+
+    def job(self, plan: RunPlan) -> Job:
+        from mlcommons_box.runners.job import Job
+
+        image = self.image(plan)
+        remove: list[tuple[str, ...]] = [("rm", "--force", container_name(plan))]
+        if self.is_podman:
+            remove.insert(0, ("kill", container_name(plan)))
+        return Job(
+            needs=((self.executable,),),
+            is_ready=(Command(argv=(self.executable, "image", "inspect", image.name)),),
+            preparation=tuple(image.commands()),
+            lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(self.executable, image.name)}",
+            task=self.run_command(plan),
+            after=() if self.platform.user is None else (self.hand_over_command(plan),),
+            engine=self.executable,
+            stop=tuple(Command(argv=(self.executable, *words)) for words in remove),
+        )
 
     def _has_started(self, name: str, since: int) -> bool:
         """Whether the engine remembers that the container began: what was said is then the task's.
@@ -280,6 +308,13 @@ class DockerRunner:
         argv += self._mounts(plan, *mounts)
         argv += ["--entrypoint", "chown", self.options.image, "-R", "-h", owner]
         return Command(argv=(*argv, *(str(mount.target) for mount in mounts if mount.writable)))
+
+
+def is_failure(exit_status: int, said: bytes) -> bool:
+    """Whether a run that ended so, and said that first, is one that the engine could not start."""
+    return said.startswith(_CERTAINLY_NOT_THE_TASK) or (
+        exit_status in ENGINE_STATUSES and said.startswith(_ENGINE_SAYS)
+    )
 
 
 def container_name(plan: RunPlan) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.errors import (
     EX_UNAVAILABLE,
     CannotCreateError,
@@ -22,7 +23,7 @@ from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secre
 from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of
 from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
+from mlcommons_box.runners.once import check_mountable, once
 from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.site_settings import (
     DIRECTORY,
@@ -52,6 +53,8 @@ class DockerImage(Value):
     box: Box
     ca_bundle: Path | None
     environ: Mapping[str, str]
+    box_here: Path | None = None
+    """Where this machine has the box's files, when the image is made on another."""
 
     @property
     def is_podman(self) -> bool:
@@ -93,9 +96,13 @@ class DockerImage(Value):
 
     def commands(self) -> list[Command]:
         """The commands that make the image."""
-        if self.dockerfile.is_file():
+        if self.is_built():
             return [self.build_command()]
         return [Command(argv=(self.executable, "pull", self.name))]
+
+    def is_built(self) -> bool:
+        """Whether the box has a recipe; else the image is pulled."""
+        return os.path.isfile(self.dockerfile if self.box_here is None else self.box_here / "build/Dockerfile")
 
     def build_command(self) -> Command:
         """Build from the recipe; proxies are handed over by name, and never part of the image."""

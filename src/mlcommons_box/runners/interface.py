@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mlcommons_box.errors import EX_TIMED_OUT, Problem
+from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT, BoxError, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, Completed, Stream
 from mlcommons_box.value import Value
@@ -32,6 +32,18 @@ class Outcome(Value):
 
 class NotPrepared(Exception):
     """What a run needs is not there yet; nothing of the task was started.  ``prepare``, then run again."""
+
+
+class StillRunning(BoxError):
+    """The run goes on without us, where nobody can be asked to end it now."""
+
+    exit_status = EX_TEMPORARY
+
+    def __init__(self, run_id: str, host: str) -> None:
+        super().__init__(
+            f"the run goes on, on {host}, which cannot be reached",
+            hint=f"'mlbox wait {run_id}' comes back to it, and 'mlbox cancel {run_id}' ends it",
+        )
 
 
 def outcome_of(completed: Completed, timeout: float | None) -> Outcome:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError, Location, Problem
 from mlcommons_box.model import LocalOptions, Platform
@@ -17,8 +18,15 @@ from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, stream
 from mlcommons_box.runners.devices import first_devices
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
-from mlcommons_box.runners.python_environment import PythonEnvironment, python_environment
+from mlcommons_box.runners.python_environment import (
+    PythonEnvironment,
+    environment_elsewhere,
+    python_environment,
+)
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES, INDEX_VARIABLES, PROXY_VARIABLES
+
+if TYPE_CHECKING:
+    from mlcommons_box.runners.job import Elsewhere, Job
 
 _PASSED = (
     "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
@@ -32,12 +40,22 @@ network, and the devices.  All else comes from the box and the platform, as it d
 class LocalRunner:
     """Runs tasks as processes of this machine."""
 
-    def __init__(self, platform: Platform, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        environ: Mapping[str, str] = os.environ,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         if not isinstance(platform.options, LocalOptions):
             raise TypeError("the local runner takes a local platform")
         self.platform = platform
         self.options = platform.options
         self.environ = environ
+        self.elsewhere = elsewhere
+
+    def _build_here(self, plan: SetupPlan) -> Path:
+        """The box's ``build/`` as this machine has it, to be read."""
+        return plan.box.build if self.elsewhere is None else self.elsewhere.box / "build"
 
     def is_available(self, plan: SetupPlan) -> bool:
         return True
@@ -109,17 +127,42 @@ class LocalRunner:
 
     def environment(self, plan: SetupPlan) -> PythonEnvironment:
         """The Python environment that the box needs."""
-        build = plan.box.build
+        build = self._build_here(plan)
         named = self.options.requirements
         requirements = build / (named or "requirements.txt")
         if named and not requirements.is_file():
             raise ConfigurationError(f"there is no requirements file {str(requirements)!r}")
+        found = requirements if requirements.is_file() else None
+        if self.elsewhere is not None:
+            return environment_elsewhere(
+                self.elsewhere, plan.box.build, found, self.options.python, self.environ, plan.ca_bundle
+            )
         return python_environment(
             build,
-            requirements=requirements if requirements.is_file() else None,
+            requirements=found,
             python=self.options.python,
             environ=self.environ,
             ca_bundle=plan.ca_bundle,
+        )
+
+    def job(self, plan: RunPlan) -> Job:
+        from mlcommons_box.runners.job import Job
+
+        environment = self.environment(plan)
+        return Job(
+            needs=((environment.python,),) if environment.installer is None else ((environment.installer,),),
+            is_ready=(
+                Command(argv=("test", "-f", str(environment.marker))),
+                Command(argv=("test", "-x", str(environment.interpreter))),
+            ),
+            preparation=(
+                Command(argv=("rm", "-rf", "--", str(environment.directory))),
+                *environment.build_commands(),
+                Command(argv=("touch", "--", str(environment.marker))),
+            ),
+            lock=environment.lock_file,
+            task=self.task_command(plan),
+            asks_leader=False,
         )
 
     def task_command(self, plan: RunPlan) -> Command:
@@ -157,9 +200,10 @@ class LocalRunner:
         Raises :class:`ConfigurationError` when the platform names none and convention finds none.
         """
         build, interpreter = plan.box.build, str(self.environment(plan).interpreter)
-        first, *rest = self.options.entrypoint or (self.conventional_program(plan),)
+        here = self._build_here(plan)
+        first, *rest = self.options.entrypoint or (self.conventional_program(plan.box.name, here),)
         program = build / first
-        if not self.options.entrypoint or program.is_file():
+        if not self.options.entrypoint or (here / first).is_file():
             prefix = (interpreter,) if program.suffix == ".py" else ()
             return (*prefix, str(program), *rest)
         if first in ("python", "python3"):
@@ -169,9 +213,8 @@ class LocalRunner:
         return (first, *rest)
 
     @staticmethod
-    def conventional_program(plan: SetupPlan) -> str:
+    def conventional_program(name: str, build: Path) -> str:
         """``build/NAME.py`` by the box's name, else ``build/main.py``, else the only Python file there."""
-        build, name = plan.box.build, plan.box.name
         for candidate in (f"{name}.py", f"{name.replace('-', '_')}.py", "main.py"):
             if "/" not in candidate and (build / candidate).is_file():
                 return candidate

@@ -13,16 +13,21 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mlcommons_box.cache import CACHE_VARIABLE, cache_directory
 from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.process import Command
 from mlcommons_box.runners.engine_failures import CERTIFICATES
 from mlcommons_box.runners.failures import Failure, explained, tail
-from mlcommons_box.runners.once import CACHE_VARIABLE, cache_directory, once
+from mlcommons_box.runners.once import once
 from mlcommons_box.runners.preparation import PreparationObserver, run_step
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES
 from mlcommons_box.value import Value
+
+if TYPE_CHECKING:
+    from mlcommons_box.runners.job import Elsewhere
 
 INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
 _LAYOUT = 1
@@ -65,9 +70,14 @@ class PythonEnvironment(Value):
         """Locked while somebody builds it."""
         return self.directory.with_suffix(".lock")
 
+    @property
+    def marker(self) -> Path:
+        """There when it is finished."""
+        return self.directory / _MARKER
+
     def is_ready(self) -> bool:
         """Whether it is finished, and its interpreter is still on this machine."""
-        return (self.directory / _MARKER).is_file() and self.interpreter.exists()
+        return self.marker.is_file() and self.interpreter.exists()
 
     def build_commands(self) -> list[Command]:
         """The commands that make it, in order."""
@@ -79,7 +89,8 @@ class PythonEnvironment(Value):
             without_pip = () if self.requirements else ("--without-pip",)
             create = (self.python, "-m", "venv", *without_pip, target)
             install = (interpreter, "-m", "pip", "--disable-pip-version-check", "install", "-r")
-        commands = [Command(argv=create, directory=self.build if self.build.is_dir() else None)]
+        has_build = self.requirements is not None or self.build.is_dir()
+        commands = [Command(argv=create, directory=self.build if has_build else None)]
         if self.requirements:
             certificates = dict.fromkeys(CERTIFICATE_VARIABLES if self.ca_bundle else (), str(self.ca_bundle))
             command = Command(
@@ -148,7 +159,7 @@ class PythonEnvironment(Value):
         }
         partial = self.directory / f"{_MARKER}.partial"
         partial.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        partial.replace(self.directory / _MARKER)
+        partial.replace(self.marker)
 
 
 def python_environment(
@@ -170,19 +181,46 @@ def python_environment(
         raise PreparationError(
             f"there is no Python {python!r} on this machine", hint="install it, or install uv, which can fetch it"
         )
-    digest = hashlib.sha256()
-    for part in (str(_LAYOUT), *_identity(interpreter), *_content(requirements, build)):
-        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
     wanted = requirements if requirements and _effective_lines(requirements) else None
-    directory = cache_directory(environ) / "environments" / digest.hexdigest()[:24]
     return PythonEnvironment(
-        directory=directory,
+        directory=_directory(environ, _identity(interpreter), requirements, build),
         build=build,
         requirements=wanted,
         python=interpreter,
         installer=installer,
         ca_bundle=ca_bundle,
     )
+
+
+def environment_elsewhere(
+    elsewhere: Elsewhere,
+    build: Path,
+    requirements: Path | None,
+    python: str | None,
+    environ: Mapping[str, str],
+    ca_bundle: Path | None,
+) -> PythonEnvironment:
+    """The same on another machine: ``build`` is there, and ``requirements`` are read here."""
+    wanted = requirements if requirements and _effective_lines(requirements) else None
+    identity = (python or "", elsewhere.python_identity)
+    return PythonEnvironment(
+        directory=_directory(environ, identity, requirements, elsewhere.box / "build"),
+        build=build,
+        requirements=wanted and build / wanted.relative_to(elsewhere.box / "build"),
+        python=python or elsewhere.python,
+        installer=None if environ.get(INSTALLER_VARIABLE) == "pip" else elsewhere.programs.get("uv"),
+        ca_bundle=ca_bundle,
+    )
+
+
+def _directory(
+    environ: Mapping[str, str], identity: tuple[str, ...], requirements: Path | None, build: Path
+) -> Path:
+    """Where the environment is, by the hash of all that decides its content."""
+    digest = hashlib.sha256()
+    for part in (str(_LAYOUT), *identity, *_content(requirements, build)):
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return cache_directory(environ) / "environments" / digest.hexdigest()[:24]
 
 
 def find_uv(environ: Mapping[str, str]) -> str | None:

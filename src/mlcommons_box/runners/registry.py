@@ -9,7 +9,10 @@ from mlcommons_box.runners.interface import Runner
 BUILT_IN = {
     "local": "mlcommons_box.runners.local:LocalRunner",
     "docker": "mlcommons_box.runners.docker:DockerRunner",
+    "ssh": "mlcommons_box.runners.ssh:SshRunner",
+    "slurm": "mlcommons_box.runners.slurm:SlurmRunner",
     "singularity": "mlcommons_box.runners.singularity:SingularityRunner",
+    "kubernetes": "mlcommons_box.runners.kubernetes:KubernetesRunner",
 }
 """Runner name -> where its class is, as an entry point of the group ``mlcommons_box.runners`` would say it."""
 

@@ -10,7 +10,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, Problem, UnavailableError
 from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
@@ -24,6 +26,9 @@ from mlcommons_box.runners.mounts import container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.singularity_image import SingularityImage, variable_prefix
 from mlcommons_box.runners.site_settings import CA_FILE
+
+if TYPE_CHECKING:
+    from mlcommons_box.runners.job import Elsewhere, Job
 
 EXECUTABLES = ("apptainer", "singularity")
 HOME = "/mlbox_home"
@@ -44,7 +49,11 @@ class SingularityRunner:
     """Runs tasks in containers of Apptainer or Singularity."""
 
     def __init__(
-        self, platform: Platform, environ: Mapping[str, str] = os.environ, caller: Caller | None = None
+        self,
+        platform: Platform,
+        environ: Mapping[str, str] = os.environ,
+        caller: Caller | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         if not isinstance(platform.options, SingularityOptions):
             raise TypeError("the Singularity runner takes a Singularity platform")
@@ -52,11 +61,15 @@ class SingularityRunner:
         self.options = platform.options
         self.environ = environ
         self.caller = caller or Caller.of_this_process()
+        self.elsewhere = elsewhere
 
     @property
     def executable(self) -> str:
         """The program that is here; ``apptainer`` when there is neither."""
-        return next((name for name in EXECUTABLES if which(name, self.environ)), EXECUTABLES[0])
+        return next((name for name in EXECUTABLES if self._which(name)), EXECUTABLES[0])
+
+    def _which(self, name: str) -> str | None:
+        return self.elsewhere.programs.get(name) if self.elsewhere else which(name, self.environ)
 
     def image(self, plan: SetupPlan) -> SingularityImage:
         """The image file that the platform names."""
@@ -67,10 +80,11 @@ class SingularityRunner:
             workspace=plan.workspace,
             ca_bundle=plan.ca_bundle,
             environ=self.environ,
+            box_here=self.elsewhere.box if self.elsewhere else None,
         )
 
     def is_available(self, plan: SetupPlan) -> bool:
-        return which(self.executable, self.environ) is not None and self.image(plan).is_within_reach()
+        return self._which(self.executable) is not None and self.image(plan).is_within_reach()
 
     def check(self, plan: SetupPlan) -> list[Problem]:
         user = self.platform.user
@@ -98,7 +112,7 @@ class SingularityRunner:
                         exit_status=EX_CONFIGURATION,
                     )
                 )
-        if which(self.executable, self.environ) is None:
+        if self._which(self.executable) is None:
             problems.append(
                 Problem(
                     code="no-engine",
@@ -184,14 +198,33 @@ class SingularityRunner:
             import shutil
 
             shutil.rmtree(scratch, ignore_errors=True)
-        fails = _FAILS.get(completed.exit_status)
-        if fails and fails.search(engine.held):
+        if is_failure(completed.exit_status, engine.held):
             said = engine.held.decode("utf-8", "replace")
             action = f"{self.executable} cannot start the task"
             message, hint = explanation(action, said, explained(said, SINGULARITY_FAILURES))
             raise UnavailableError(message, hint=hint)
         engine.release()
         return outcome_of(completed, plan.timeout)
+
+    def job(self, plan: RunPlan) -> Job:
+        from mlcommons_box.runners.job import Job
+
+        image, scratch = self.image(plan), self.scratch(plan)
+        directories = (str(scratch / "home"), str(scratch / "work"))
+        return Job(
+            needs=(EXECUTABLES,),
+            is_ready=(Command(argv=("test", "-e", str(image.path))),),
+            preparation=(
+                Command(argv=("mkdir", "-p", "--", str(image.path.parent))),
+                *image.commands(),
+                Command(argv=("mv", "-f", "--", str(image.partial), str(image.path))),
+            ),
+            lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(image.path))}",
+            before=(Command(argv=("mkdir", "-p", "-m", "700", "--", *directories)),),
+            task=self.run_command(plan),
+            after=(Command(argv=("rm", "-rf", "--", str(scratch))),),
+            engine=self.executable,
+        )
 
     def scratch(self, plan: RunPlan) -> Path:
         """The directory that holds the task's home and ``/tmp`` while it runs."""
@@ -236,3 +269,9 @@ class SingularityRunner:
     def _resources(self) -> list[str]:
         resources = self.platform.resources
         return [*limits(resources), *(["--nv"] if resources.gpus else [])]
+
+
+def is_failure(exit_status: int, said: bytes) -> bool:
+    """Whether a run that ended so, and said that first, is one that the engine could not start."""
+    fails = _FAILS.get(exit_status)
+    return fails is not None and fails.search(said) is not None

@@ -11,16 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from mlcommons_box.definition.files import PLATFORM_DIRECTORY, yaml_files
-from mlcommons_box.definition.platforms import read_platform
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.cache import cache_directory, file_name_of
+from mlcommons_box.definition.places import PLATFORM_DIRECTORY, yaml_files
 from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.model import Box, DockerOptions
 from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import explained, explanation
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.runners.once import cache_directory, check_mountable, file_name_of, once
+from mlcommons_box.runners.once import check_mountable, once
 from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import (
@@ -46,6 +45,8 @@ class SingularityImage(Value):
     workspace: Path
     ca_bundle: Path | None
     environ: Mapping[str, str]
+    box_here: Path | None = None
+    """Where this machine has the box's files, when the image is made on another."""
 
     @property
     def source(self) -> str | None:
@@ -112,7 +113,8 @@ class SingularityImage(Value):
     def build_command(self) -> Command:
         """Build from the recipe, or convert an image."""
         argv = [self.executable, "build", "--force"]
-        if self.source or not self.recipe.is_file():
+        recipe_here = self.recipe if self.box_here is None else self.box_here / "build/Singularity.recipe"
+        if self.source or not recipe_here.is_file():
             return Command(argv=(*argv, str(self.partial), self.source or self.docker_source()))
         argv.append("--fakeroot")
         prefix = variable_prefix(self.executable)
@@ -133,7 +135,10 @@ class SingularityImage(Value):
 
         Raises :class:`PreparationError` when the box has none.
         """
-        for file in yaml_files(self.box.root / PLATFORM_DIRECTORY):
+        from mlcommons_box.definition.platforms import read_platform
+        from mlcommons_box.definition.source import Problems
+
+        for file in yaml_files((self.box_here or self.box.root) / PLATFORM_DIRECTORY):
             platform = read_platform(file, Problems())
             if platform and isinstance(platform.options, DockerOptions):
                 return f"docker://{platform.options.image}"

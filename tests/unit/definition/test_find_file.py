@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.definition.files import find_file, name_below, yaml_files
+from mlcommons_box.definition.places import find_file, name_below, yaml_files
 from mlcommons_box.errors import UsageError
 
 FILES = [

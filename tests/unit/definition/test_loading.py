@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.definition.files import box_root
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration, read_box
+from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import EX_DEFINITION, EX_USAGE, DefinitionError, UsageError
 from mlcommons_box.model import Box, EnvironmentVariable, Parameter, Task

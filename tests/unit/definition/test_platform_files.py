@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.definition.built_in import built_in_platform
 from mlcommons_box.definition.loader import load_platform
 from mlcommons_box.definition.platforms import (
-    built_in_platform,
     check_referenced_platform,
     memory_bytes,
     read_platform,

@@ -1,0 +1,102 @@
+"""Calls of ``kubectl``: how a platform names its cluster, and what its errors mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from mlcommons_box.errors import ConfigurationError, UnavailableError
+from mlcommons_box.model import KubernetesOptions
+from mlcommons_box.process import Answer, Command, ask
+from mlcommons_box.runners.failures import Failure, explained, explanation
+from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES
+
+PROGRAM = "kubectl"
+PATIENCE = 60.0
+"""Seconds for one answer of a cluster."""
+
+
+class Client:
+    """``kubectl`` for one cluster and namespace."""
+
+    def __init__(self, options: KubernetesOptions) -> None:
+        self.options = options
+
+    def command(self, *words: str, request_timeout: int | None = 30, stdin: bytes | None = None) -> Command:
+        """A call.  ``request_timeout`` is in seconds; None is for calls that last."""
+        argv = [PROGRAM]
+        if self.options.context is not None:
+            argv.append(f"--context={self.options.context}")
+        if self.options.namespace is not None:
+            argv.append(f"--namespace={self.options.namespace}")
+        if request_timeout is not None:
+            argv.append(f"--request-timeout={request_timeout}s")
+        return Command(argv=(*argv, *words), input=stdin)
+
+    def ask(
+        self,
+        *words: str,
+        stdin: bytes | None = None,
+        timeout: float = PATIENCE,
+        request_timeout: int | None = 30,
+    ) -> Answer:
+        """Call, and return what was said, whether it succeeded or not."""
+        return ask(self.command(*words, stdin=stdin, request_timeout=request_timeout), timeout=timeout)
+
+    def data(self, *words: str) -> Mapping[str, Any] | None:
+        """What a ``get`` found; None when the cluster did not answer this time."""
+        answer = self.ask("get", *words, "--output=json")
+        if answer.succeeded:
+            try:
+                found = json.loads(answer.stdout)
+            except ValueError:
+                return None
+            return found if isinstance(found, dict) else None
+        if not is_passing(answer):
+            fail("look at the run", answer)
+        return None
+
+    def events(self, name: str) -> Mapping[str, Any] | None:
+        """The events of an object."""
+        return self.data("events", f"--field-selector=involvedObject.name={name}")
+
+
+def is_passing(answer: Answer) -> bool:
+    """Whether a later call may succeed: the cluster, or the way to it, has a moment of weakness."""
+    if answer.completed.timed_out:
+        return True
+    failure = explained(_said(answer), CLIENT_FAILURES)
+    return failure is None or failure.meaning == "the cluster cannot be reached"
+
+
+def fail(action: str, answer: Answer) -> NoReturn:
+    """Raise what kubectl's words mean."""
+    said = _said(answer)
+    if answer.completed.timed_out:
+        said += "\nit did not answer in time: i/o timeout"
+    raise _error(f"kubectl cannot {action}", said, explained(said, CLIENT_FAILURES))
+
+
+def fail_with(action: str, said: str, failures: tuple[Failure, ...]) -> NoReturn:
+    """Raise what the cluster's words mean."""
+    raise _error(action, said, explained(said, failures))
+
+
+def _error(action: str, said: str, failure: Failure | None) -> UnavailableError | ConfigurationError:
+    message, hint = explanation(action, said, failure)
+    kind = ConfigurationError if failure and failure.meaning in _OF_THE_PLATFORM_FILE else UnavailableError
+    return kind(message, hint=hint)
+
+
+_OF_THE_PLATFORM_FILE = {
+    "there is no such context",
+    "there is no such namespace",
+    "there is no such service account",
+    "there is no such volume claim",
+}
+"""Failures whose cause is what a file asks for."""
+
+
+def _said(answer: Answer) -> str:
+    return (answer.stderr or answer.stdout).decode("utf-8", "replace")

@@ -1,0 +1,122 @@
+"""Runs boxes as jobs of a Slurm cluster, from a machine that can submit them.
+
+Inside the job a box runs as its inner platform says.  The cluster's nodes have to see the box and its workspace at
+the same paths as this machine; a job that does not says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, Problem
+from mlcommons_box.host import LocalHost
+from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
+from mlcommons_box.planning import RunPlan, SetupPlan, on_platform, setup_on_platform
+from mlcommons_box.process import Command
+from mlcommons_box.runners.batch import submit
+from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
+from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
+from mlcommons_box.runners.job import Job, job_script
+from mlcommons_box.runners.programs import which
+from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.runners.slurm_queue import SlurmBackend, slurm_problems, submit_options
+from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, write
+
+
+class SlurmRunner:
+    """Runs tasks as jobs of Slurm."""
+
+    def __init__(self, platform: Platform, environ: Mapping[str, str] = os.environ) -> None:
+        if not isinstance(platform.options, SlurmOptions):
+            raise TypeError("the Slurm runner takes a Slurm platform")
+        self.platform = platform
+        self.options = platform.options
+        self.environ = environ
+        self.host = LocalHost()
+
+    def is_available(self, plan: SetupPlan) -> bool:
+        return False  # a queue is used by those who ask for it
+
+    def check(self, plan: SetupPlan) -> list[Problem]:
+        problems = slurm_problems(self.platform)
+        if which("sbatch", self.environ) is None:
+            problems.append(
+                Problem(
+                    code="no-engine",
+                    message="there is no program 'sbatch' on this machine",
+                    hint="run it on a machine from which jobs are submitted, or reach one with an SSH platform",
+                    exit_status=EX_UNAVAILABLE,
+                )
+            )
+        try:
+            inner = self._inner(plan)
+            inner_runner(inner, self.platform, self.environ)
+            return problems + runner_for(inner).check(self._nested(plan))
+        except BoxError as error:
+            return [*problems, problem_of(error, self.platform)]
+
+    def _inner(self, plan: SetupPlan) -> Platform:
+        return inner_platform(plan.box.root, self.options.platform)
+
+    def _nested(self, plan: SetupPlan) -> SetupPlan:
+        inner = self._inner(plan)
+        return on_platform(plan, inner) if isinstance(plan, RunPlan) else setup_on_platform(plan, inner)
+
+    def notes(self, plan: SetupPlan) -> list[str]:
+        return runner_for(self._inner(plan)).notes(self._nested(plan))
+
+    def commands(self, plan: SetupPlan) -> list[Command]:
+        if not isinstance(plan, RunPlan):
+            return runner_for(self._inner(plan)).commands(self._nested(plan))
+        directory = job_directory(plan)
+        script, _ = self._script(plan)
+        write_script = Command(argv=("tee", str(directory / "job.sh")), input=script.encode())
+        return [
+            Command(argv=("mkdir", "-p", str(directory))),
+            write_script,
+            Command(argv=("sbatch", *self._options(plan), "job.sh"), directory=directory),
+        ]
+
+    def _options(self, plan: RunPlan) -> list[str]:
+        return submit_options(self.platform, plan.id, on_platform(plan, self._inner(plan)).timeout)
+
+    def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+        if not self._is_made_by_nodes(plan):
+            runner_for(self._inner(plan)).prepare(self._nested(plan), observer)
+
+    def _is_made_by_nodes(self, plan: SetupPlan) -> bool:
+        """Whether what the run needs is made where it runs: every node has its own images of Docker and Podman."""
+        return isinstance(self._inner(plan).options, DockerOptions)
+
+    def built(self, plan: SetupPlan) -> list[Path]:
+        return runner_for(self._inner(plan)).built(self._nested(plan))
+
+    def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+        outcome = follow(self._started(plan, observer), self.host, observer)
+        if outcome is None:
+            raise StillRunning(plan.id, self.host.name)
+        return outcome
+
+    def start(self, plan: RunPlan, observer: Observer) -> None:
+        """Start a run, and leave it to itself."""
+        self._started(plan, observer)
+
+    def _started(self, plan: RunPlan, observer: Observer) -> SubmittedRun:
+        self.prepare(plan, observer)
+        script, job = self._script(plan)
+        directory = job_directory(plan)
+        backend = SlurmBackend(self._options(plan))
+        submitted = submit(self.host, backend, str(directory), plan.id, script)
+        run = SubmittedRun(
+            queue=backend.name, id=submitted.id, directory=str(directory), login=None, engine=job.engine
+        )
+        write(run, directory.parent)
+        observer.started(run.native_id)
+        return run
+
+    def _script(self, plan: RunPlan) -> tuple[str, Job]:
+        nested = on_platform(plan, self._inner(plan))
+        job = inner_runner(nested.platform, self.platform, self.environ).job(nested)
+        return job_script(job, nested, job_directory(plan), self.environ, {}), job
