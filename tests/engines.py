@@ -40,6 +40,7 @@ PROBES = {
     "docker": ["docker", "info"],
     "podman": ["podman", "info"],
     "apptainer": ["apptainer", "--version"],
+    "kubectl": ["kubectl", "version", "--client"],
     "ordinary-user": ["runuser", "-u", ACCOUNT, "--", "true"],
     "ssh": ["ssh", "-F", str(ssh_config()), "-o", "ConnectTimeout=5", SSH_HOST, "true"],
     "slurm": ["sinfo", "--noheader"],
@@ -116,9 +117,13 @@ def ssh_pids() -> list[int]:
     return [int(word) for word in _act("ssh", "pids")]
 
 
-def slurm_node_kill(name: str) -> None:
-    """Kill a node with all its processes, as a power cut does; containers of the Docker daemon are not its own."""
-    _act("slurm", "node-kill", name)
+def slurm_node_kill(name: str, *, noticed: bool = True) -> None:
+    """Kill a node with all its processes, as a power cut does; containers of the Docker daemon are not its own.
+
+    The controller is told of it, or else notices by itself after half a minute. A job that it queues again begins
+    after two minutes, or with ``scontrol update jobid=ID starttime=now``; not on the same node within seconds.
+    """
+    _act("slurm", "node-fail" if noticed else "node-kill", name)
 
 
 def slurm_node_start(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
@@ -15,12 +16,24 @@ from mlcommons_box.errors import (
     Interrupted,
     MissingInputError,
     ProblemsError,
+    UsageError,
 )
 from mlcommons_box.planning import RunPlan, SetupPlan, missing_inputs, unusable_outputs
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, RunStore, ended, new_record
-from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner
+from mlcommons_box.runners.interface import (
+    Detachable,
+    NotPrepared,
+    Observer,
+    Outcome,
+    Runner,
+    StartsMany,
+    StillRunning,
+)
 from mlcommons_box.value import replace
+
+_AT_ONCE = 250
+"""Runs that are started at once: each has two logs open, and Slurm's arrays have a limit."""
 
 
 def check(plan: RunPlan, runner: Runner) -> None:
@@ -62,11 +75,55 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
             except NotPrepared:
                 runner.prepare(plan, recording)
                 outcome = runner.run(plan, recording)
+        except StillRunning:
+            raise
         except BaseException as error:
             recording.end(_outcome_of_error(error), time.monotonic() - began)
             raise
         recording.end(outcome, time.monotonic() - began)
     return outcome
+
+
+def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
+    """Start a task that goes on without us.  Raises :class:`~mlcommons_box.errors.BoxError`."""
+    if not isinstance(runner, Detachable):
+        raise UsageError(
+            f"a run with the {plan.platform.runner} runner ends with the command that started it",
+            hint="leave out --detach, or use a platform of SSH or Slurm",
+        )
+    check(plan, runner)
+    create_output_directories(plan)
+    began = time.monotonic()
+    with RecordingObserver(plan, runner, observer) as recording:
+        try:
+            runner.start(plan, recording)
+        except BaseException as error:
+            recording.end(_outcome_of_error(error), time.monotonic() - began)
+            raise
+
+
+def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> None:
+    """Start tasks that go on without us, all at once where the runner can."""
+    if not isinstance(runner, StartsMany):
+        for plan in plans:
+            detach(plan, runner, observer)
+        return
+    for plan in plans:
+        check(plan, runner)
+    for first in range(0, len(plans), _AT_ONCE):
+        part = plans[first : first + _AT_ONCE]
+        began = time.monotonic()
+        with ExitStack() as stack:
+            for plan in part:
+                create_output_directories(plan)
+            recordings = [stack.enter_context(RecordingObserver(plan, runner, observer)) for plan in part]
+            try:
+                runner.start_all(part, recordings)
+            except BaseException as error:
+                for recording in recordings:
+                    if recording.record.native_id is None:
+                        recording.end(_outcome_of_error(error), time.monotonic() - began)
+                raise
 
 
 def _outcome_of_error(error: BaseException) -> Outcome:
@@ -89,6 +146,7 @@ class RecordingObserver:
         self.store = RunStore(plan.workspace)
         self.observer = observer
         self.record: RunRecord = new_record(plan, runner.commands(plan))
+        self._detaches = isinstance(runner, Detachable)
         self._files = ExitStack()
         self._logs: dict[Stream, IO[bytes]] = {}
 
@@ -130,7 +188,7 @@ class RecordingObserver:
         self.observer.prepared()
 
     def started(self, native_id: str) -> None:
-        self.record = replace(self.record, native_id=native_id)
+        self.record = replace(self.record, native_id=native_id, detached=self._detaches)
         self.store.write(self.record)
         self.observer.started(native_id)
 

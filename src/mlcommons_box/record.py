@@ -53,7 +53,10 @@ class Supervisor(Value):
 
 
 class RunRecord(Value):
-    """One run.  Times are UTC in ISO 8601; ``duration`` is in seconds; ``plan`` is what was to happen."""
+    """One run.  Times are UTC in ISO 8601; ``duration`` is in seconds; ``plan`` is what was to happen.
+
+    ``detached`` says that the run goes on without its supervisor.
+    """
 
     schema_version: int
     id: str
@@ -74,10 +77,11 @@ class RunRecord(Value):
     supervisor: Supervisor
     plan: Mapping[str, Any] = MappingProxyType({})
     commands: tuple[str, ...] = ()
+    detached: bool = False
 
     def refreshed(self) -> RunRecord:
         """The record as it has to be read now: a run that nobody watches any more is lost, not running."""
-        if self.status == "running" and self.supervisor.is_alive() is False:
+        if self.status == "running" and not self.detached and self.supervisor.is_alive() is False:
             return replace(self, status="lost", reason="mlbox ended before the run did")
         return self
 
@@ -302,6 +306,7 @@ def _redacted_data(value: Any) -> Any:
 # ---- Reading -------------------------------------------------------------------------------------
 
 _KINDS: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
     "int": (int,),
     "str": (str,),
     "int | None": (int, type(None)),
@@ -349,7 +354,8 @@ def _values(kind: type[RunRecord | Supervisor], content: Mapping[str, Any]) -> d
     for name in field_names(kind):
         if name in content:
             value = content[name]
-            wrong = not isinstance(value, _KINDS[kind.__annotations__[name]]) or isinstance(value, bool)
+            kinds = _KINDS[kind.__annotations__[name]]
+            wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
             if wrong or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{name!r} cannot be {json.dumps(value)[:60]}")
             values[name] = value

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 # A part of tools/test-engines: a second host, which is a network namespace of this machine with an SSH server in it.
 #
 #   start, stop             the host, with its network, its registry and its SSH server
@@ -129,7 +129,10 @@ start_ssh() {
     make_host_network
     # On that host, too, the registry is at the loopback interface.
     start_service registry-host nsenter --net="/run/netns/$SSH_HOST" docker-registry serve "$STATE/registry.yml"
+    local before
+    before=$(cat "$SSH_DIRECTORY/sshd_config" 2>/dev/null || true)
     configure_ssh
+    [ "$before" = "$(cat "$SSH_DIRECTORY/sshd_config")" ] || stop_sshd
     start_sshd
 }
 

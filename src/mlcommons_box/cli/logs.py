@@ -44,6 +44,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Copy the logs; the exit status is 0 however the run ended."""
     store = run_store(arguments)
     record = recorded_run(arguments, store)
+    if record.status == "running" and record.detached and not record.supervisor.is_alive():
+        return _from_there(arguments, store, record)
     with _Logs(store, record.id, (arguments.stream,) if arguments.stream else get_args(Stream)) as logs:
         logs.copy(record)
         while arguments.follow and record.status == "running":
@@ -52,6 +54,44 @@ def execute(arguments: argparse.Namespace) -> int:
             record = store.read(record.id)
             logs.copy(record)
     return 0
+
+
+def _from_there(arguments: argparse.Namespace, store: RunStore, record: RunRecord) -> int:
+    """Show the logs of a run that goes on elsewhere: what there is now, or until it has ended."""
+    from mlcommons_box.reattaching import attach, peek
+
+    observer = _Printer((arguments.stream,) if arguments.stream else get_args(Stream))
+    if arguments.follow:
+        attach(store, record, observer)
+    else:
+        peek(store, record, observer)
+    return 0
+
+
+class _Printer:
+    """An observer that copies what the task writes, and says nothing of its own."""
+
+    def __init__(self, streams: tuple[Stream, ...]) -> None:
+        self.streams = streams
+
+    def preparing(self, what: str) -> None:
+        """Nothing to show."""
+
+    def preparation_output(self, chunk: bytes) -> None:
+        """Nothing to show."""
+
+    def prepared(self) -> None:
+        """Nothing to show."""
+
+    def started(self, native_id: str) -> None:
+        """Nothing to show."""
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        """Copy it."""
+        if stream in self.streams:
+            target = (sys.stdout if stream == "stdout" else sys.stderr).buffer
+            target.write(chunk)
+            target.flush()
 
 
 class _Logs(ExitStack):

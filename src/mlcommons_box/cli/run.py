@@ -32,9 +32,10 @@ from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
-from mlcommons_box.pipeline import in_data_order
+from mlcommons_box.pipeline import feeds, in_data_order
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Command
+from mlcommons_box.record import RunRecord
 from mlcommons_box.runners.interface import Outcome, Runner
 from mlcommons_box.runners.registry import runner_for
 
@@ -46,7 +47,9 @@ examples:
   mlbox run --all                         all of them, in the order of the data that joins them
   mlbox run --task=train -P data_dir=/data/mnist -P model_dir=models/2
   mlbox run --task=train --timeout=2h --workspace=/scratch/mnist
-  mlbox run --task=train --dry-run        print the commands, ready to paste; run nothing"""
+  mlbox run --task=train --dry-run        print the commands, ready to paste; run nothing
+  mlbox run --task=train --platform=cluster --detach
+                                          start it and leave it; 'mlbox status', 'mlbox wait'"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", metavar="TIME", help="end a task after TIME: 90 (seconds), 30m or 2h")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="start it on its host or in its queue, and leave it to itself"
+    )
     add_verbosity(parser)
 
 
@@ -87,6 +93,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _show(plans, runner)
     definitions.save()
+    if arguments.detach:
+        return _detach(plans, runner, terminal)
     for plan in plans:
         outcome = _run(plan, runner, terminal)
         if outcome.status != "succeeded":
@@ -166,6 +174,22 @@ def _output_directories(plan: RunPlan) -> list[Command]:
     return [Command(argv=("mkdir", "-p", "--", *missing))] if missing else []
 
 
+def _detach(plans: list[RunPlan], runner: Runner, terminal: Terminal) -> int:
+    """Start all of the runs, none of which may wait for another."""
+    for number, plan in enumerate(plans):
+        needed = next((other for other in plans[:number] if feeds(other, plan)), None)
+        if needed is not None:
+            raise UsageError(
+                f"the run {plan.run!r} reads what {needed.run!r} writes, and cannot start before that has ended",
+                hint=f"'mlbox run --task={needed.run}' first, then '--task={plan.run} --detach'",
+            )
+    execution.detach_all(plans, runner, TerminalObserver(terminal))
+    for plan in plans:
+        print(plan.id)  # noqa: T201  # the result of --detach
+    terminal.note("'mlbox status' shows how it is, and 'mlbox wait' brings back what it made")
+    return 0
+
+
 def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:
     file = f" ({plan.platform.file.name})" if plan.platform.file else ""
     terminal.step(f"{plan.run}: running with the {plan.platform.runner} runner{file}")
@@ -173,14 +197,28 @@ def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:
         terminal.note(note)
     began = time.monotonic()
     outcome = execution.execute(plan, runner, TerminalObserver(terminal))
-    took = f"{time.monotonic() - began:.1f} s"
+    _show_end(plan.run, outcome, time.monotonic() - began, terminal)
+    return outcome
+
+
+def show_end(record: RunRecord, terminal: Terminal) -> None:
+    """Say how a recorded run ended."""
+    if record.status == "running":
+        return
+    outcome = Outcome(status=record.status, exit_status=record.exit_status or 0, reason=record.reason)
+    _show_end(record.run, outcome, record.duration or 0.0, terminal)
+
+
+def _show_end(run: str, outcome: Outcome, duration: float, terminal: Terminal) -> None:
+    took = f"{duration:.1f} s"
     if outcome.status == "succeeded":
-        terminal.success(f"{plan.run}: succeeded in {took}")
+        terminal.success(f"{run}: succeeded in {took}")
         if outcome.reason:
             terminal.note(outcome.reason)
     elif outcome.status == "cancelled":
-        terminal.error(f"the run {plan.run!r} was {outcome.reason or 'cancelled'} after {took}")
+        terminal.error(f"the run {run!r} was {outcome.reason or 'cancelled'} after {took}")
+    elif outcome.status == "lost":
+        terminal.error(f"the run {run!r} is lost after {took}: {outcome.reason or 'nobody knows how it ended'}")
     else:
         reason = f" ({outcome.reason})" if outcome.reason else ""
-        terminal.error(f"the run {plan.run!r} failed after {took} with exit status {outcome.exit_status}{reason}")
-    return outcome
+        terminal.error(f"the run {run!r} failed after {took} with exit status {outcome.exit_status}{reason}")

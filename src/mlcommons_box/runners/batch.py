@@ -42,6 +42,25 @@ _SUBMITTED_BY_NOW = 30
 """Tenths of a second in which a submission that another process has begun is waited for."""
 
 
+_ALIVE = """\
+alive=unknown
+if [ -s process ]; then
+  alive=no
+  read -r pid boot <process
+  if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null; then
+    alive=yes
+  fi
+fi"""
+"""Says whether the process of the current directory's run lives; without one, a queue has to be asked."""
+
+
+_PHASES: Mapping[bytes, Literal["queued", "preparing", "running"]] = {
+    b"queued": "queued",
+    b"preparing": "preparing",
+    b"running": "running",
+}
+
+
 class JobState(Value):
     """What a queue knows of a run: ``ended`` with how, where it knows; ``reason`` is in its own words."""
 
@@ -65,7 +84,7 @@ class BatchBackend(Protocol):
         """Asks for the state of all the runs at once; empty where the run's directory tells all."""
 
     def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
-        """What the queue answered.  Raises :class:`UnavailableError` when it did not."""
+        """What the queue answered.  Raises :class:`ConnectionLost` when it did not: the runs go on meanwhile."""
 
     def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
         """Asks the runs to end, or ends them ``at_once``."""
@@ -86,7 +105,7 @@ class Report(Value):
 
     status: str = ""
     is_alive: bool | None = None
-    is_preparing: bool = False
+    phase: Literal["queued", "preparing", "running"] = "queued"
     new: Mapping[Stream, bytes]
 
 
@@ -134,16 +153,11 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
     """
     lines = [
         f"cd -- {quoted(directory)} 2>/dev/null || exit 73",
-        "alive=unknown",
-        "if [ -s process ]; then",
-        "  read -r pid boot <process",
-        '  [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null '
-        "&& alive=yes || alive=no",
-        "fi",
+        _ALIVE,
         f"status=$(cat {STATUS_FILE} 2>/dev/null)",  # before the logs, so that those are complete once it is there
         'size() { if [ -f "$1" ]; then wc -c <"$1"; else echo 0; fi; }',
         "out=$(size stdout.log) err=$(size stderr.log)",
-        "phase=preparing; [ -f stdout.log ] && phase=running",
+        "phase=queued; [ -f began ] && phase=preparing; [ -f stdout.log ] && phase=running",
         'printf "%s\\n%s %s %s %s\\n" "$status" "$alive" "$phase" "$out" "$err"',
     ]
     for stream, size in zip(_STREAMS, ("out", "err"), strict=True):
@@ -167,9 +181,42 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
     return Report(
         status=status.decode("ascii", "replace"),
         is_alive={b"yes": True, b"no": False}.get(words[0]),
-        is_preparing=words[1] == b"preparing",
+        phase=_PHASES.get(words[1], "queued"),
         new=new,
     )
+
+
+def survey(host: Host, backend: BatchBackend, directories: Mapping[str, str]) -> dict[str, JobState]:
+    """How runs are, by their native ids, each of which has a directory: one question for all of them.
+
+    Raises :class:`UnavailableError` when the host or the queue does not answer.
+    """
+    ids = list(directories)
+    lines = []
+    for directory in directories.values():
+        lines += [
+            f"if cd -- {quoted(directory)} 2>/dev/null; then",
+            _ALIVE,
+            f'printf "%s %s\\n" "$alive" "$(cat {STATUS_FILE} 2>/dev/null)"',
+            "else echo gone; fi",
+        ]
+    answer = host.shell("\n".join(lines) + "\n", timeout=60)
+    said = answer.stdout.decode("utf-8", "replace").splitlines()
+    if not answer.succeeded or len(said) != len(ids):
+        raise UnavailableError(f"{host.name} did not say how the runs are\n{tail(answer.stderr)}")
+    states: dict[str, JobState] = {}
+    for native_id, line in zip(ids, said, strict=True):
+        alive, _, status = line.partition(" ")
+        if status or alive in ("no", "gone"):
+            states[native_id] = JobState(phase="ended")
+        elif alive == "yes":
+            states[native_id] = JobState(phase="running")
+    asked = [native_id for native_id in ids if native_id not in states]
+    question = backend.question(asked) if asked else ""
+    if question:
+        known = backend.states(asked, host.shell(question, timeout=60))
+        states |= {native_id: known[native_id] for native_id in asked if native_id in known}
+    return {native_id: states.get(native_id, JobState(phase="unknown")) for native_id in ids}
 
 
 class Follower:
@@ -272,7 +319,9 @@ class Follower:
     def _tell(self, report: Report, state: JobState | None) -> None:
         if state is not None and state.phase == "waiting":
             self._say(f"waiting in the queue{f' ({state.reason})' if state.reason else ''}")
-        elif report.is_preparing:
+        elif report.phase == "queued":
+            self._say(f"waiting for {self.submitted.id} to begin on {self.host.name}")
+        elif report.phase == "preparing":
             self._say(f"preparing on {self.host.name}")
         elif self._said is not None:
             self._said = None

@@ -6,8 +6,9 @@ one: implement :class:`Runner`, and name the class in an entry point of the grou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT, BoxError, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
@@ -114,3 +115,19 @@ class Runner(Protocol):
         Raises :class:`NotPrepared` when the preparation is due, and
         :class:`~mlcommons_box.errors.UnavailableError` when the engine itself fails.
         """
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """A runner whose runs go on without us, and are written down as :mod:`.submitted_run` has it."""
+
+    def start(self, plan: RunPlan, observer: Observer) -> None:
+        """Start a run, and leave it to itself."""
+
+
+@runtime_checkable
+class StartsMany(Detachable, Protocol):
+    """A runner that can start many runs at once."""
+
+    def start_all(self, plans: Sequence[RunPlan], observers: Sequence[Observer]) -> None:
+        """Start runs of one platform, each with its own observer, and leave them to themselves."""

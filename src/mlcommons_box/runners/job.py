@@ -141,7 +141,9 @@ if ! cd -- "$run"; then
   echo "the run's directory $run is not to be seen on $(uname -n)" >&2
   exit 69
 fi
+exec >>preparation.log 2>&1
 rm -f status
+: >began
 asked= timed_out= child= watches= session=
 if command -v setsid >/dev/null 2>&1; then
   session='setsid '

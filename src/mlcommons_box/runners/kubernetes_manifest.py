@@ -51,7 +51,7 @@ def selector(plan: RunPlan) -> str:
     return f"{RUN_LABEL}={_run_label(plan)}"
 
 
-def manifest(plan: RunPlan, environ: Mapping[str, str], caller: Caller, *, shown: bool = False) -> Data:
+def manifest(plan: RunPlan, environ: Mapping[str, str], caller: Caller, *, shown: bool = False) -> list[Data]:
     """All objects of a run, what the Job needs before the Job.  Where it is ``shown``, secrets are ``***``."""
     items = []
     secrets = secret_variables(plan, environ)
@@ -60,12 +60,12 @@ def manifest(plan: RunPlan, environ: Mapping[str, str], caller: Caller, *, shown
     if plan.network == "none":
         items.append(_network_policy(plan))
     items.append(job(plan, environ, caller))
-    return {"apiVersion": "v1", "kind": "List", "items": items}
+    return items
 
 
-def as_text(data: Data) -> bytes:
-    """Objects as ``kubectl`` reads them."""
-    return json.dumps(data, indent=2).encode() + b"\n"
+def as_text(objects: list[Data]) -> bytes:
+    """Objects as ``kubectl`` reads them: one after another, because it would fetch a large schema to check a list."""
+    return b"".join(json.dumps(each, indent=2).encode() + b"\n" for each in objects)
 
 
 def secret_variables(plan: RunPlan, environ: Mapping[str, str]) -> dict[str, str]:
@@ -170,7 +170,8 @@ def _helper(plan: RunPlan, who: Identity, name: str, command: tuple[str, ...], m
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
-    limits = {key: text for key, text in (("cpu", "100m"), ("memory", "256Mi")) if key in _resources(plan)}
+    small = {"cpu": "100m", "memory": "256Mi"}
+    limits = {key: text if name == FIRST else small[key] for key, text in _resources(plan).items() if key in small}
     if limits:  # where a quota asks for limits, it asks for those of every container
         container["resources"] = {"requests": limits, "limits": limits}
     return container

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 
+from mlcommons_box import process
 from mlcommons_box.errors import (
     EX_TEMPORARY,
     EX_TIMED_OUT,
@@ -21,6 +22,7 @@ from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.kubernetes_client import Client, fail
 from mlcommons_box.runners.kubernetes_logs import Log
 from mlcommons_box.runners.kubernetes_manifest import TASK, as_text, job_name, manifest, options_of, selector
+from mlcommons_box.runners.kubernetes_scripts import END
 from mlcommons_box.runners.kubernetes_state import State, state_of
 from mlcommons_box.runners.kubernetes_transfer import TransferError, fetch, say, send
 from mlcommons_box.runners.kubernetes_trouble import explain, raise_refusal
@@ -60,7 +62,7 @@ class JobRun:
         self.plan = plan
         self.observer = observer
         self.objects = manifest(plan, environ, caller)
-        self.kinds = [item["kind"].lower() for item in self.objects["items"]]
+        self.kinds = [item["kind"].lower() for item in self.objects]
         self.name = job_name(plan.id)
         self.image = options_of(plan).image
         self.native_id = self.name
@@ -81,9 +83,10 @@ class JobRun:
                 outcome = self._to_its_end()
             except _TimedOut:
                 reason = f"it ran longer than {self.plan.timeout or 0:g} s"
-                outcome = Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=reason)
+                outcome = self._rescued(Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=reason))
             except Interrupted as error:
-                outcome = Outcome(status="cancelled", exit_status=error.exit_status, reason="interrupted")
+                cancelled = Outcome(status="cancelled", exit_status=error.exit_status, reason="interrupted")
+                outcome = self._rescued(cancelled)
             except BaseException:
                 self.remove(wait=False)
                 raise
@@ -144,6 +147,9 @@ class JobRun:
     def _look(self) -> State | None:
         """Ask once; None when the cluster does not answer this time."""
         self._check()
+        return self._found()
+
+    def _found(self) -> State | None:
         found = self.client.data("job,pod", f"--selector={selector(self.plan)}")
         if found is None:
             return None
@@ -199,7 +205,7 @@ class JobRun:
         self._prepared()
         if state.pod is not None:
             self._rest_of_the_log(state.pod)
-        if not any(place.parameter.direction == "output" for place in self.where.sent) or outcome.status == "lost":
+        if not self._has_outputs() or outcome.status == "lost":
             return outcome
         if state.pod is None or not state.is_open:
             return self._without_outputs(outcome, "its pod has ended")
@@ -216,6 +222,32 @@ class JobRun:
             reason = f"{len(left_out)} things in the outputs could not be fetched, such as {left_out[0]!r}"
             return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=reason)
         return outcome
+
+    def _rescued(self, outcome: Outcome) -> Outcome:
+        """Ask the task to end, and fetch what it has written until then; a second signal ends that, too."""
+        if not self.is_sent or not self._has_outputs():
+            return outcome
+        try:
+            found = self._found()
+            until = time.monotonic() + process.GRACE
+            if found is not None and found.phase == "running" and found.pod:
+                words = ("exec", found.pod, f"--container={TASK}", "--", "sh", "-c", END)
+                self.client.ask(*words, request_timeout=None, timeout=process.GRACE)
+                while found is not None and found.phase == "running" and time.monotonic() < until:
+                    time.sleep(SOONEST)
+                    found = self._found()
+            if found is None or found.pod is None or not found.is_open:
+                return self._without_outputs(outcome, "its pod has ended")
+            self._rest_of_the_log(found.pod)
+            fetch(self.client, found.pod, self.where, self.plan.workspace)
+        except TransferError:
+            return self._without_outputs(outcome, "the connection breaks off, or the task still writes them")
+        except BoxError as error:
+            return self._without_outputs(outcome, error.message)
+        return outcome
+
+    def _has_outputs(self) -> bool:
+        return any(place.parameter.direction == "output" for place in self.where.sent)
 
     def _without_outputs(self, outcome: Outcome, why: str) -> Outcome:
         reason = f"its outputs could not be fetched: {why}"

@@ -62,6 +62,8 @@ done
 """
 """Waits until the outputs were fetched, or nobody has given a sign of life for long."""
 
+END = "kill -TERM 1"
+"""Asks the task to end, from within its container, where it is the first process."""
 PUT = 'cat >"$1.partial" && [ "$(wc -c <"$1.partial")" -eq "$2" ] && mv "$1.partial" "$1"'
 """Takes one piece of what is sent: its file, and its size."""
 LIST = f"""\

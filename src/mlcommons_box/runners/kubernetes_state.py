@@ -56,13 +56,12 @@ def state_of(found: Data, timeout: float | None = None) -> State:
     pod = max(pods, key=lambda each: str(_get(each, "metadata", "creationTimestamp")), default=None)
     name = None if pod is None else str(_get(pod, "metadata", "name"))
     outcome = _outcome(job, pod, timeout)
+    is_open = _get(_container(pod, "containerStatuses", TRANSFER_CONTAINER), "state", "running") is not None
     if outcome is not None:
-        beside = _container(pod, "containerStatuses", TRANSFER_CONTAINER)
-        is_open = _get(beside, "state", "running") is not None
         return State(phase="ended", pod=name, outcome=outcome, is_open=is_open)
     if pod is None:
         return State(phase="waiting", reason="the cluster has not made a pod yet")
-    return _before_the_end(pod, name)
+    return _before_the_end(pod, name, is_open=is_open)
 
 
 def events_of(found: Data) -> str | None:
@@ -81,7 +80,7 @@ def refusal_of(found: Data) -> str | None:
     return events_of({"items": refused})
 
 
-def _before_the_end(pod: Data, name: str | None) -> State:
+def _before_the_end(pod: Data, name: str | None, *, is_open: bool) -> State:
     first, task = _container(pod, "initContainerStatuses", FIRST), _container(pod, "containerStatuses", TASK)
     ended = _get(first, "state", "terminated")
     if ended and (_get(ended, "exitCode") != 0 or _get(ended, "reason") in _NOT_STARTED):
@@ -95,7 +94,7 @@ def _before_the_end(pod: Data, name: str | None) -> State:
         if over and over.get("reason") in _NOT_STARTED:
             return State(phase="unusable", pod=name, reason=_said(over))
     if _get(task, "state", "running") is not None:
-        return State(phase="running", pod=name)
+        return State(phase="running", pod=name, is_open=is_open)
     if _get(first, "state", "running") is not None:
         return State(phase="receiving", pod=name)
     return State(phase="waiting", pod=name, reason=_waits_for(pod))

@@ -6,8 +6,9 @@ the same paths as this machine; a job that does not says so.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, Problem
@@ -18,11 +19,11 @@ from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import submit
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import Job, job_script
+from mlcommons_box.runners.job import SCRIPT_FILE, Job, job_script
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.registry import runner_for
-from mlcommons_box.runners.slurm_queue import SlurmBackend, slurm_problems, submit_options
-from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, write
+from mlcommons_box.runners.slurm_queue import SlurmBackend, slurm_problems, submit_array, submit_options
+from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, run_directory, write
 
 
 class SlurmRunner:
@@ -94,7 +95,7 @@ class SlurmRunner:
         return runner_for(self._inner(plan)).built(self._nested(plan))
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
-        outcome = follow(self._started(plan, observer), self.host, observer)
+        outcome = follow(self._started(plan, observer), self.host, observer, run_directory(plan))
         if outcome is None:
             raise StillRunning(plan.id, self.host.name)
         return outcome
@@ -115,6 +116,37 @@ class SlurmRunner:
         write(run, directory.parent)
         observer.started(run.native_id)
         return run
+
+    def start_all(self, plans: Sequence[RunPlan], observers: Sequence[Observer]) -> None:
+        """Start many runs at once, as one job array: one request for the controller, however many they are."""
+        if len(plans) == 1 or any("\n" in str(job_directory(plan)) for plan in plans):
+            for plan, observer in zip(plans, observers, strict=True):
+                self.start(plan, observer)
+            return
+        first = plans[0]
+        self.prepare(first, observers[0])
+        jobs = []
+        for plan in plans:
+            script, job = self._script(plan)
+            directory = job_directory(plan)
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / SCRIPT_FILE).write_text(script, "utf-8", "surrogateescape")
+            (directory / SCRIPT_FILE).chmod(0o600)
+            jobs.append(job)
+        longest = max(plans, key=lambda plan: plan.timeout or math.inf)
+        backend = SlurmBackend(self._options(longest))
+        place = run_directory(first) / "array"
+        array = submit_array(self.host, backend, str(place), [str(job_directory(plan)) for plan in plans])
+        for number, (plan, job, observer) in enumerate(zip(plans, jobs, observers, strict=True)):
+            run = SubmittedRun(
+                queue=backend.name,
+                id=f"{array}_{number}",
+                directory=str(job_directory(plan)),
+                login=None,
+                engine=job.engine,
+            )
+            write(run, run_directory(plan))
+            observer.started(run.native_id)
 
     def _script(self, plan: RunPlan) -> tuple[str, Job]:
         nested = on_platform(plan, self._inner(plan))

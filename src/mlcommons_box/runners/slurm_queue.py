@@ -14,19 +14,21 @@ from mlcommons_box.errors import (
     EX_CONFIGURATION,
     EX_TEMPORARY,
     EX_TIMED_OUT,
+    EX_UNAVAILABLE,
     BoxError,
     ConfigurationError,
     Location,
     Problem,
     UnavailableError,
 )
-from mlcommons_box.host import quoted
+from mlcommons_box.host import ConnectionLost, Host, quoted
 from mlcommons_box.model import Platform, SlurmOptions
 from mlcommons_box.process import Answer
 from mlcommons_box.runners.batch import JobState
 from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.job import PREPARATION_LOG, SCRIPT_FILE
+from mlcommons_box.value import replace
 
 WAITING = (
     "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
@@ -36,7 +38,7 @@ RUNNING = ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT")
 _OUT_OF_MEMORY = Outcome(status="failed", exit_status=137, reason="it used more memory than its job may")
 ENDED: Mapping[str, Outcome | None] = {
     "COMPLETED": None,  # it has not said how: that is no success
-    "FAILED": None,
+    "FAILED": Outcome(status="failed", exit_status=EX_UNAVAILABLE, reason="its job failed and could not say how"),
     "TIMEOUT": Outcome(status="failed", exit_status=EX_TIMED_OUT, reason="it ran longer than its job may"),
     "DEADLINE": Outcome(status="failed", exit_status=EX_TIMED_OUT, reason="its job's deadline had come"),
     "OUT_OF_MEMORY": _OUT_OF_MEMORY,
@@ -145,6 +147,12 @@ class SlurmBackend:
             f'if [ -n "$found" ]; then echo "$found"; else sbatch {words} {SCRIPT_FILE}; fi'
         )
 
+    def array_submission(self, count: int) -> str:
+        """Starts many runs as one job array, from a directory with ``array.sh``, and prints the native id."""
+        words = [each for each in self.options if not each.startswith(("--output=", "--error="))]
+        shown = " ".join(map(quoted, [*words, "--output=/dev/null", f"--array=0-{count - 1}"]))
+        return f"sbatch {shown} array.sh"
+
     def native_id(self, said: str) -> str:
         found = re.fullmatch(r"(\d+(?:_\d+)?)(?:;[^\s]+)?", said.strip().splitlines()[-1] if said.strip() else "")
         if not found:
@@ -152,9 +160,9 @@ class SlurmBackend:
         return found.group(1)
 
     def question(self, ids: Sequence[str]) -> str:
-        listed = ",".join(ids)
+        listed = ",".join(dict.fromkeys(each.partition("_")[0] for each in ids))
         return (
-            f"said=$(squeue --noheader --states=all --format='{_FORMAT}' --jobs={listed} 2>&1)\n"
+            f"said=$(squeue --array --noheader --states=all --format='{_FORMAT}' --jobs={listed} 2>&1)\n"
             "status=$?\n"
             'printf "%s\\n" "$said"\n'
             "missing=\n"
@@ -172,7 +180,7 @@ class SlurmBackend:
         said = answer.stdout.decode("utf-8", "replace")
         if not answer.succeeded:
             message, hint = explanation("Slurm does not say how the jobs are", said, explained(said, _FAILURES))
-            raise UnavailableError(message, hint=hint)
+            raise ConnectionLost(message, hint=hint)  # the jobs go on meanwhile
         states = {}
         for line in said.splitlines():
             words = line.strip().split(_SEPARATOR)
@@ -205,5 +213,36 @@ def job_state(word: str, reason: str) -> JobState:
         return JobState(phase="running")
     if name in ENDED:
         outcome = ENDED[name]
-        return JobState(phase="ended", outcome=outcome, reason=f"Slurm says {name}{f' ({why})' if why else ''}")
+        said = f"Slurm says {name}{f', {why}' if why else ''}"
+        if outcome is not None:
+            outcome = replace(outcome, reason=f"{outcome.reason}; {said}")
+        return JobState(phase="ended", outcome=outcome, reason=said)
     return JobState(phase="unknown", reason=f"Slurm says {word}")
+
+
+def submit_array(host: Host, backend: SlurmBackend, place: str, directories: Sequence[str]) -> str:
+    """Submit the jobs in some directories as one array, and return its id; raises :class:`BoxError`.
+
+    ``place`` is a directory for the array itself, which is needed until its last job has begun.
+    """
+    listed = "".join(f"{directory}\n" for directory in directories)
+    script = _ARRAY_SCRIPT.format(list=quoted(f"{place}/list"))
+    answer = host.shell(
+        f"mkdir -p -- {quoted(place)} && cd -- {quoted(place)} || exit 73\n"
+        f"printf %s {quoted(listed)} >list || exit 73\n"
+        f"cat >array.sh <<'END' || exit 73\n{script}END\n"
+        f"{backend.array_submission(len(directories))}\n"
+    )
+    if not answer.succeeded:
+        raise backend.refused(answer)
+    try:
+        return backend.native_id(answer.stdout.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise UnavailableError(f"sbatch did not say what the jobs are called: {error}") from error
+
+
+_ARRAY_SCRIPT = """\
+#!/bin/sh
+run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {list})
+exec sh "$run/job.sh"
+"""

@@ -148,7 +148,7 @@ class SshRunner:
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         with self._host() as host:
             run = self._started(plan, host, observer)
-            outcome = follow(run, host, observer)
+            outcome = follow(run, host, observer, run_directory(plan))
         if outcome is None:
             raise StillRunning(plan.id, host.name)
         return outcome

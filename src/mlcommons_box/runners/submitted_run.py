@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
-from mlcommons_box.errors import CannotCreateError, ConfigurationError
-from mlcommons_box.host import Host, LocalHost, Login, SshHost
+from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError
+from mlcommons_box.host import Host, LocalHost, Login, SshHost, quoted
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.runners.batch import BatchBackend, Follower, Submitted
 from mlcommons_box.runners.inner import engine_failure
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.transfer import bring_back
-from mlcommons_box.value import Value, as_data
+from mlcommons_box.value import Value, as_data, replace
 
 FILE = "job.json"
 """In the run's directory on this machine, beside its record."""
@@ -36,6 +37,8 @@ class SubmittedRun(Value):
     login: Login | None = None
     engine: str | None = None
     outputs: tuple[Output, ...] = ()
+    outcome: Outcome | None = None
+    """How it ended, once all of it is here."""
 
     @property
     def native_id(self) -> str:
@@ -90,6 +93,7 @@ def read(directory: Path) -> SubmittedRun | None:
             login=None if login is None else Login(**login),
             engine=content["engine"],
             outputs=tuple(Output(**each) for each in content["outputs"]),
+            outcome=None if content.get("outcome") is None else Outcome(**content["outcome"]),
         )
     except FileNotFoundError:
         return None
@@ -106,8 +110,15 @@ def outputs_of(plan: RunPlan, there: RunPlan) -> tuple[Output, ...]:
     )
 
 
-def follow(run: SubmittedRun, host: Host, observer: Observer, *, stays: bool = True) -> Outcome | None:
-    """Follow a run to its end and bring back what it made; None when it goes on."""
+def follow(
+    run: SubmittedRun, host: Host, observer: Observer, directory: Path, *, stays: bool = True
+) -> Outcome | None:
+    """Follow a run to its end and bring back what it made; None when it goes on.
+
+    ``directory`` is the run's on this machine.  When all is here, nothing of the job is left where it ran.
+    """
+    if run.outcome is not None:
+        return run.outcome
     follower = Follower(
         host,
         run.backend(),
@@ -124,6 +135,10 @@ def follow(run: SubmittedRun, host: Host, observer: Observer, *, stays: bool = T
         raise
     if outcome is not None:
         collect(run, host, observer)
+        write(replace(run, outcome=outcome), directory)
+        with suppress(BoxError):
+            parent = quoted(os.path.dirname(run.directory))
+            host.shell(f"rm -rf -- {quoted(run.directory)}; rmdir -- {parent} 2>/dev/null", timeout=60)
     return outcome
 
 

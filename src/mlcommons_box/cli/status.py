@@ -1,0 +1,82 @@
+"""Show how runs are that go on without their mlbox: on a host, or in a queue.
+
+Without RUN, all runs of the workspace that have not ended; every host and every
+queue is asked once, for all of them.  A run that is over still has to be fetched:
+'mlbox wait' brings its outputs and completes its record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mlcommons_box.cli.arguments import add_recorded_run, recorded_run, run_store
+from mlcommons_box.cli.terminal import Terminal, uses_colour
+from mlcommons_box.record import RunRecord
+from mlcommons_box.runners.batch import JobState
+
+EXAMPLES = """\
+examples:
+  mlbox status                        what has not ended yet
+  mlbox status train                  the latest run of run/train.yaml
+  mlbox status --mlbox=boxes/mnist --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_recorded_run(parser)
+    parser.add_argument("--json", action="store_true", help="print the states as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Ask, and print a line for each run."""
+    from mlcommons_box.reattaching import states
+
+    store = run_store(arguments)
+    if arguments.recorded_run:
+        records = [recorded_run(arguments, store)]
+    else:
+        records = [record for record in store.read_all()[0] if record.status == "running"]
+    asked = [record for record in records if record.status == "running" and record.detached]
+    answers = states(store, asked)
+    rows = [(record, *_state(record, answers.get(record.id))) for record in records]
+    if arguments.json:
+        import json
+
+        data = [
+            {"id": record.id, "run": record.run, "platform": record.platform, "native_id": record.native_id}
+            | {"state": state, "reason": reason}
+            for record, state, reason in rows
+        ]
+        sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    elif rows:
+        _print_table(rows)
+    else:
+        Terminal().note("no run is going on; 'mlbox runs' lists those that have ended")
+    return 0
+
+
+def _state(record: RunRecord, state: JobState | None) -> tuple[str, str]:
+    """A word for a run's state, and why it is so."""
+    if record.status != "running":
+        return record.status, record.reason or ""
+    if state is None:
+        return "running", "with the command that started it"
+    if state.phase == "ended":
+        return "over", state.reason or f"'mlbox wait {record.id}' fetches it"
+    return state.phase, state.reason or ""
+
+
+def _print_table(rows: list[tuple[RunRecord, str, str]]) -> None:
+    from rich import box as frames
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=frames.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("id", "run", "platform", "native id", "state", "reason"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("id", "state"))
+    for record, state, reason in rows:
+        words = (record.id, record.run, record.platform, record.native_id or "", state, reason)
+        table.add_row(*(Text(word) for word in words))
+    width = None if sys.stdout.isatty() else 10_000
+    Console(no_color=not uses_colour(sys.stdout), highlight=False, width=width).print(table)

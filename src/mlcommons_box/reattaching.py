@@ -1,0 +1,205 @@
+"""Comes back to runs that go on without us: how they are, what they write, how they end, and how to end them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
+from mlcommons_box.process import Stream, signals_noted
+from mlcommons_box.record import RunRecord, RunStore, ended, moment
+from mlcommons_box.runners import submitted_run
+from mlcommons_box.runners.batch import JobState, look, survey
+from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.submitted_run import SubmittedRun
+
+_PAUSE = (1.0, 30.0)
+"""Seconds between two questions about runs: at first, and when nothing happens."""
+_POLL = 0.2
+
+
+def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]:
+    """How runs are that go on without us, by their ids; one question for each host and queue.
+
+    A host that cannot be reached makes its runs ``unknown``, with the reason.
+    """
+    found: dict[str, JobState] = {}
+    groups: dict[tuple[object, str], list[tuple[RunRecord, SubmittedRun]]] = {}
+    for record in records:
+        run = submitted_run.read(store.path(record.id))
+        if run is None:
+            found[record.id] = JobState(phase="unknown", reason="it is not one that goes on without its mlbox")
+        else:
+            groups.setdefault((run.login, run.queue), []).append((record, run))
+    for members in groups.values():
+        first = members[0][1]
+        host = first.host()
+        try:
+            answers = survey(host, first.backend(), {run.id: run.directory for _, run in members})
+        except BoxError as error:
+            answers = dict.fromkeys(
+                (run.id for _, run in members), JobState(phase="unknown", reason=error.message.splitlines()[0])
+            )
+        finally:
+            host.close()
+        found |= {record.id: answers[run.id] for record, run in members}
+    return found
+
+
+def attach(store: RunStore, record: RunRecord, observer: Observer, *, stays: bool = False) -> RunRecord:
+    """Follow a run to its end, bring back what it made, and complete its record.
+
+    An interrupt ends the following; with ``stays``, it ends the run.  Raises :class:`UsageError` for a run that
+    does not go on without its supervisor.
+    """
+    run = submitted_run.read(store.path(record.id))
+    if run is None:
+        raise UsageError(f"the run {record.id} ends with the command that started it", hint="wait for that one")
+    with _alone(store, record, observer):
+        record = store.read(record.id)
+        if record.status != "running":
+            return record
+        if run.outcome is not None:  # all is here but this
+            return finish(store, record, run.outcome)
+        host = run.host()
+        try:
+            with _LogWriter(store, record, observer) as writer:
+                outcome = submitted_run.follow(run, host, writer, store.path(record.id), stays=stays)
+        finally:
+            host.close()
+        return record if outcome is None else finish(store, record, outcome)
+
+
+def peek(store: RunStore, record: RunRecord, observer: Observer) -> None:
+    """Show what a run has written until now."""
+    run = submitted_run.read(store.path(record.id))
+    if run is None:
+        return
+    host = run.host()
+    seen: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+    try:
+        while any((report := look(host, run.directory, seen)).new.values()):
+            for stream, chunk in report.new.items():
+                seen[stream] += len(chunk)
+                if chunk:
+                    observer.output(stream, chunk)
+    finally:
+        host.close()
+
+
+def cancel(store: RunStore, record: RunRecord, observer: Observer) -> RunRecord:
+    """Ask a run to end, wait until it has, and bring back what it made."""
+    run = submitted_run.read(store.path(record.id))
+    if run is None:
+        raise UsageError(f"the run {record.id} ends with the command that started it", hint="end that one")
+    host = run.host()
+    try:
+        answer = host.shell(run.backend().cancellation([run.id], at_once=False), timeout=60)
+    finally:
+        host.close()
+    if not answer.succeeded:
+        observer.preparing(
+            f"{host.name} did not take the request: {answer.stderr.decode('utf-8', 'replace').strip()}"
+        )
+    return attach(store, record, observer)
+
+
+def wait_for_all(
+    store: RunStore, records: Sequence[RunRecord], observer: Observer, ended_one: Callable[[RunRecord], None]
+) -> bool:
+    """Wait until all runs have ended, asking for all of them at once; False when an interrupt ended the waiting."""
+    waiting = {record.id: record for record in records}
+    pause = _PAUSE[0]
+    with signals_noted() as signals:
+        while waiting and not signals:
+            over = [
+                run_id
+                for run_id, state in states(store, list(waiting.values())).items()
+                if state.phase in ("ended", "unknown") and not _cannot_be_reached(state)
+            ]
+            for run_id in over:
+                if signals:
+                    break
+                ended_one(attach(store, waiting.pop(run_id), observer))
+                pause = _PAUSE[0]
+            if waiting and not signals:
+                time.sleep(pause)
+                pause = min(pause * 1.5, _PAUSE[1])
+    return not waiting
+
+
+def _cannot_be_reached(state: JobState) -> bool:
+    return state.phase == "unknown" and state.outcome is None and state.reason is not None
+
+
+def finish(store: RunStore, record: RunRecord, outcome: Outcome) -> RunRecord:
+    """Complete the record of a run that has ended."""
+    began = moment(record.started_at).timestamp()
+    record = ended(
+        record,
+        outcome.status,
+        exit_status=outcome.exit_status,
+        reason=outcome.reason,
+        duration=max(0.0, time.time() - began),
+    )
+    store.write(record)
+    return record
+
+
+@contextmanager
+def _alone(store: RunStore, record: RunRecord, observer: Observer) -> Iterator[None]:
+    """Be the only one who follows a run; whoever started it and still watches it comes first."""
+    path = store.path(record.id, "follower.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {str(path)!r}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            observer.preparing("another command follows this run")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while record.status == "running" and record.supervisor.is_alive():
+            time.sleep(_POLL)
+            record = store.read(record.id)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class _LogWriter(ExitStack):
+    """Passes everything on to another observer, and writes the run's logs from their beginning."""
+
+    def __init__(self, store: RunStore, record: RunRecord, observer: Observer) -> None:
+        super().__init__()
+        self.observer = observer
+        self.logs: dict[Stream, IO[bytes]] = {}
+        streams: tuple[Stream, ...] = ("stdout", "stderr")
+        for stream in streams:
+            path = store.log(record.id, stream)
+            try:
+                self.logs[stream] = self.enter_context(path.open("wb", buffering=0))
+            except OSError as error:
+                self.close()
+                raise CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}") from error
+
+    def preparing(self, what: str) -> None:
+        self.observer.preparing(what)
+
+    def preparation_output(self, chunk: bytes) -> None:
+        self.observer.preparation_output(chunk)
+
+    def prepared(self) -> None:
+        self.observer.prepared()
+
+    def started(self, native_id: str) -> None:
+        self.observer.started(native_id)
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        self.logs[stream].write(chunk)
+        self.observer.output(stream, chunk)
