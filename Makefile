@@ -43,7 +43,7 @@ lock: .venv/dev  ## resolve the development dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
 	    --no-header --no-emit-index-url --group dev --extra uv pyproject.toml --output-file requirements-dev.lock
 
-dist: .venv/dev  ## build the four distributions into dist/
+dist: .venv/dev  ## build all distributions into dist/
 	for project in . packages/*; do \
 	    $(BIN)/python -m build --no-isolation --wheel --outdir dist $$project || exit 1; \
 	done

@@ -189,7 +189,21 @@ class KubernetesOptions(Value):
     pull_secrets: tuple[str, ...] = ()
 
 
-PlatformOptions = LocalOptions | DockerOptions | SingularityOptions | SshOptions | SlurmOptions | KubernetesOptions
+class OtherOptions(Value):
+    """What the runner of another distribution is told: names and values that only that runner knows."""
+
+    options: tuple[tuple[str, str], ...] = ()
+
+
+PlatformOptions = (
+    LocalOptions
+    | DockerOptions
+    | SingularityOptions
+    | SshOptions
+    | SlurmOptions
+    | KubernetesOptions
+    | OtherOptions
+)
 
 
 class Platform(Value):

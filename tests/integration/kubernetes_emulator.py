@@ -1,9 +1,9 @@
 """As much of a Kubernetes cluster as ``kubectl`` needs for one Job at a time, on the loopback interface.
 
-It speaks HTTP with the real ``kubectl``: discovery, create, get, patch, delete, logs, and ``exec`` by WebSocket.  It
-either runs the containers of a Job's pod as plain processes of this machine (:class:`Cluster`; a mounted path is
-replaced in their arguments), or replays the states that a test gives it (``replay``).  It isolates nothing, schedules
-nothing and checks no manifest; what a real API server and a real kubelet do is not tried by it.
+It speaks HTTP with the real ``kubectl``: discovery, create, get, patch, delete, logs, and ``exec`` by WebSocket.
+It either runs the containers of a Job's pod as plain processes of this machine (:class:`Cluster`; a mounted path is
+replaced in their arguments), or replays the states that a test gives it (``replay``).  It isolates nothing,
+schedules nothing and checks no manifest; what a real API server and a real kubelet do is not tried by it.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Cluster:
         self.cut_log_after: int | None = None
         self.cut_output_after: int | None = None
         self.lose_pieces = 0
+        self.is_allowed = True
+        self.path = os.environ["PATH"]
         self.grace: float = 10
         self.looks = 0
         self.lock = threading.RLock()
@@ -158,7 +160,7 @@ class Pod:
     def __init__(self, cluster: Cluster, job: Data, data: Data) -> None:
         self.cluster, self.job, self.data = cluster, job, data
         self.name: str = data["metadata"]["name"]
-        self.directory = cluster.state / self.name
+        self.directory: Path = cluster.state / self.name
         self.directory.mkdir(parents=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.is_stopped = False
@@ -192,7 +194,7 @@ class Pod:
         return words
 
     def environment(self, container: Data) -> dict[str, str]:
-        found = {"PATH": os.environ["PATH"], MARK: self.name}
+        found = {"PATH": self.cluster.path, MARK: self.name}
         for each in container.get("env", ()):
             if "value" in each:
                 found[each["name"]] = each["value"].replace("$$", "$")
@@ -285,9 +287,9 @@ def kill(name: str, value: str, keep: list[int]) -> None:
     for _ in range(3):
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    if os.getsid(int(entry.name)) not in kept:
-                        os.kill(int(entry.name), signal.SIGKILL)
+                is_marked = entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0")
+                if is_marked and os.getsid(int(entry.name)) not in kept:
+                    os.kill(int(entry.name), signal.SIGKILL)
             except OSError:
                 continue
         time.sleep(0.01)
@@ -305,13 +307,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def _answer(self) -> None:
         parts = urlsplit(self.path)
-        query = {name: values for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        query = parse_qs(parts.query, keep_blank_values=True)
         size = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(size)) if size else {}
+        sent = self.rfile.read(size)
+        body = json.loads(sent) if sent.startswith(b"{") else {}  # kubectl asks about rights in another form
         self.cluster.requests.append(f"{self.command} {self.path}")
         try:
             self.cluster.refuse(self.command, parts.path)
@@ -348,7 +351,8 @@ class Handler(BaseHTTPRequestHandler):
         if not rest:
             return discovery(words)
         if rest == ["selfsubjectaccessreviews"]:
-            return {**body, "status": {"allowed": True}}
+            what = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
+            return {**what, "spec": {}, "status": {"allowed": self.cluster.is_allowed}}
         if rest[0] != "namespaces" or len(rest) < 3:
             raise Refused(404, "NotFound", f"the server could not find the requested resource {group} {path}")
         namespace, resource, *name = rest[1:]
@@ -544,9 +548,8 @@ class Exec:
             bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size) if size < 1 << 16
             else b"\x7f" + struct.pack(">Q", size)
         )  # fmt: skip
-        with self.lock:
-            with suppress(OSError):
-                self.connection.sendall(header + content)
+        with self.lock, suppress(OSError):
+            self.connection.sendall(header + content)
 
 
 def discovery(words: list[str]) -> Data:
@@ -606,7 +609,7 @@ class Server:
         self.kubeconfig = directory / "kubeconfig"
         place = {"cluster": {"server": f"http://127.0.0.1:{self.server.server_port}"}, "name": "emulator"}
         context = {"context": {"cluster": "emulator", "user": "me", "namespace": "lab"}, "name": "emulator"}
-        config = {"apiVersion": "v1", "kind": "Config", "clusters": [place], "contexts": [context]}
+        config: Data = {"apiVersion": "v1", "kind": "Config", "clusters": [place], "contexts": [context]}
         config |= {"current-context": "emulator", "users": [{"name": "me", "user": {}}]}
         self.kubeconfig.write_text(json.dumps(config))
 

@@ -245,7 +245,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 @pytest.mark.parametrize(
-    "module", ["mlcommons_box", "mlcommons_box_docker", "mlcommons_box_singularity", "mlcommons_box_k8s"]
+    "module",
+    ["mlcommons_box", *(f"mlcommons_box_{kind}" for kind in ("docker", "singularity", "ssh", "k8s", "slurm"))],
 )
 def test_every_command_is_also_a_module(module: str) -> None:
     result = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ import pytest
 from mlcommons_box import __version__
 from tests.conftest import REPOSITORY
 
-KINDS = ("docker", "singularity", "k8s")
+KINDS = ("docker", "singularity", "ssh", "k8s")
 PROJECTS = (".", *(f"packages/mlcommons-box-{kind}" for kind in KINDS))
 
 
@@ -61,7 +61,7 @@ def test_the_wheel_holds_what_the_software_needs_and_nothing_else(dist: Path) ->
     ):
         assert needed in names
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"mlcommons_box", *(f"mlcommons_box_{kind}" for kind in KINDS)}
+    assert tops == {"mlcommons_box", "mlcommons_box_slurm", *(f"mlcommons_box_{kind}" for kind in KINDS)}
 
 
 def test_the_thin_distributions_hold_no_code(dist: Path) -> None:

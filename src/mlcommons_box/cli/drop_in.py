@@ -1,4 +1,4 @@
-"""The commands of the 2020 release: ``mlcommons_box_docker``, ``mlcommons_box_singularity``, ``mlcommons_box_k8s``.
+"""The commands of the 2020 release, ``mlcommons_box_docker`` and its siblings for the other engines.
 
 Each is ``mlbox configure`` and ``mlbox run`` for one kind of platform, with the same options.
 """
@@ -30,6 +30,16 @@ def k8s(argv: Sequence[str] | None = None) -> int:
     return main(argv, program=lambda: _program("kubernetes", "mlcommons_box_k8s"))
 
 
+def ssh(argv: Sequence[str] | None = None) -> int:
+    """``mlcommons_box_ssh``."""
+    return main(argv, program=lambda: _program("ssh"))
+
+
+def slurm(argv: Sequence[str] | None = None) -> int:
+    """``mlcommons_box_slurm``."""
+    return main(argv, program=lambda: _program("slurm"))
+
+
 def docker_console() -> NoReturn:
     """``mlcommons_box_docker`` as a process of its own."""
     console(docker)
@@ -45,13 +55,26 @@ def k8s_console() -> NoReturn:
     console(k8s)
 
 
+def ssh_console() -> NoReturn:
+    """``mlcommons_box_ssh`` as a process of its own."""
+    console(ssh)
+
+
+def slurm_console() -> NoReturn:
+    """``mlcommons_box_slurm`` as a process of its own."""
+    console(slurm)
+
+
+_NAMES = {"ssh": "SSH"}
+
+
 def _program(runner: str, name: str | None = None) -> Program:
     from mlcommons_box.cli.parsing import Program
 
     name = name or f"mlcommons_box_{runner}"
     return Program(
         name=name,
-        description=f"Prepare and run boxes on {runner.title()} platforms; the same as 'mlbox' for those.",
+        description=f"Prepare and run boxes on {_NAMES.get(runner, runner.title())} platforms; the same as 'mlbox' for those.",
         examples=f"""\
 examples:
   {name} configure --mlbox=. --platform=platforms/{runner}.yaml

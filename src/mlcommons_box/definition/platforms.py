@@ -20,6 +20,7 @@ from mlcommons_box.model import (
     KubernetesOptions,
     LocalOptions,
     Network,
+    OtherOptions,
     Platform,
     PlatformOptions,
     Resources,
@@ -38,6 +39,7 @@ def read_platform(file: Path, problems: Problems) -> Platform | None:
     kind, fields = checked
     before = len(problems)
     options = _OPTIONS[kind](fields, problems)
+    runner = fields[schema.Other.RUNNER] if isinstance(options, OtherOptions) else _RUNNERS[type(options)]
     if len(problems) > before:
         return None
     variables = fields.get(schema.ENVIRONMENT)
@@ -45,7 +47,7 @@ def read_platform(file: Path, problems: Problems) -> Platform | None:
         variables = fields[schema.Ssh.ENV].get(schema.Ssh.VARIABLES)
     return Platform(
         name=name_below(file, file.parent),
-        runner=_RUNNERS[type(options)],
+        runner=runner,
         options=options,
         file=file,
         description=fields.get(schema.DESCRIPTION),
@@ -170,6 +172,11 @@ def _kubernetes(fields: Fields, problems: Problems) -> KubernetesOptions:
     )
 
 
+def _other(fields: Fields, problems: Problems) -> OtherOptions:
+    entries = fields.or_else(schema.Other.OPTIONS, ())
+    return OtherOptions(options=tuple((entry.name, entry.value) for entry in entries))
+
+
 _OPTIONS: dict[str, Callable[[Fields, Problems], PlatformOptions]] = {
     "mlbox_docker": _docker,
     "mlbox_singularity": _singularity,
@@ -180,6 +187,7 @@ _OPTIONS: dict[str, Callable[[Fields, Problems], PlatformOptions]] = {
     schema.SSH_RELEASE: _ssh_release,
     "mlbox_slurm": _slurm,
     "mlbox_kubernetes": _kubernetes,
+    "mlbox_runner": _other,
 }
 _RUNNERS: dict[type[PlatformOptions], str] = {
     DockerOptions: "docker",

@@ -276,6 +276,14 @@ class Kubernetes:
     )  # fmt: skip
 
 
+class Other:
+    """``mlbox_runner``: the runner of another distribution."""
+
+    RUNNER = Field("runner", Text("a runner", r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "Name of the runner's entry point.")
+    OPTIONS = Field("options", MapOf(Text("an option"), Scalar()), "What the runner is told.", required=False)
+    RECORD = Record(RUNNER, OPTIONS, *PLATFORM_COMMON)
+
+
 class Sweep:
     """``sweeps/*.yaml``: one run configuration, many values of its hyper-parameters."""
 
@@ -321,6 +329,7 @@ SCHEMAS: dict[str, FileSchema] = {
         FileSchema(type="mlbox_ssh", what="an SSH platform", record=Ssh.RECORD),
         FileSchema(type="mlbox_slurm", what="a Slurm platform", record=Slurm.RECORD),
         FileSchema(type="mlbox_kubernetes", what="a Kubernetes platform", record=Kubernetes.RECORD),
+        FileSchema(type="mlbox_runner", what="a platform of another distribution's runner", record=Other.RECORD),
         FileSchema(type="mlbox_sweep", what="a sweep", record=Sweep.RECORD),
     )
 }

@@ -21,7 +21,7 @@ CLIENT_FAILURES = (
         "'kubectl config get-contexts' lists them; look at 'context' in the platform file, and at KUBECONFIG",
     ),
     Failure(
-        r"the connection to the server localhost:8080|invalid configuration: no configuration has been provided"
+        r"localhost:8080|invalid configuration: no configuration has been provided"
         r"|stat .*kube.?config.*no such file",
         "kubectl knows no cluster",
         "get a kubeconfig from whoever runs the cluster, and put it at ~/.kube/config or into KUBECONFIG",

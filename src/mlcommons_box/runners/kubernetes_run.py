@@ -35,6 +35,8 @@ WHILE_RUNNING = 15.0
 """Seconds between two looks while the task's output is followed."""
 LINGERING = 10.0
 """Seconds for the rest of the output of a task that has ended."""
+SETTLING = 2.0
+"""Seconds in which a cluster writes into a Job what has become of its pod."""
 SILENCE = 600.0
 """Seconds without an answer of the cluster after which the outcome of a run is lost."""
 SIGN_OF_LIFE = 300.0
@@ -74,6 +76,7 @@ class JobRun:
         self.said: str | None = None
         self.is_sent = False
         self.is_kept = False
+        self.is_doubted = False
 
     def run(self) -> Outcome:
         """Run the task to its end; nothing of ours is left in the cluster, but what is needed to fetch outputs."""
@@ -126,7 +129,11 @@ class JobRun:
                 return Outcome(status="lost", exit_status=EX_TEMPORARY, reason=reason)
             phase = "waiting" if state is None else state.phase
             if state is not None and state.phase == "ended":
-                return self._ended(state)
+                if state.outcome is None or state.outcome.status != "lost" or self.is_doubted:
+                    return self._ended(state)
+                self.is_doubted = True  # the Job may know a moment later what its pod does not
+                self._sleep(SETTLING)
+                continue
             if state is not None and state.phase == "unusable":
                 explain(self.client, state, self.name, self.image)
             if state is not None and state.pod and phase == "receiving" and self.where.sent and not self.is_sent:

@@ -1,0 +1,1 @@
+"""The command ``mlcommons_box_slurm``, as ``python -m``."""

@@ -1,0 +1,1 @@
+"""The command ``mlcommons_box_ssh`` of the 2020 release, as ``python -m``."""
