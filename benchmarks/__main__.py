@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.engines import engine_measurements
+from benchmarks.remote import host_measurements
 from benchmarks.timing import Measurement, measure
 from mlcommons_box import __version__
 
@@ -83,7 +84,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         results = measurements(Path(directory), arguments.rounds)
         on_engines, absent = engine_measurements(Path(directory), arguments.rounds)
-        results += on_engines
+        on_hosts, absent_hosts = host_measurements(Path(directory), arguments.rounds)
+        results += [*on_engines, *on_hosts]
+        absent |= absent_hosts
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -36,11 +36,23 @@ def measure(
 ) -> Measurement:
     """Time two commands, one after the other, again and again."""
     name, bare = yardstick
+
+    def run(command: Sequence[str]) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+
+    return measure_calls(what, lambda: run(ours), (name, lambda: run(bare)), rounds)
+
+
+def measure_calls(
+    what: str, ours: Callable[[], object], yardstick: tuple[str, Callable[[], object]], rounds: int
+) -> Measurement:
+    """The same for two functions."""
+    name, bare = yardstick
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     for number in range(rounds + 2):
-        for key, command in (("ours", ours), ("bare", bare)):
+        for key, call in (("ours", ours), ("bare", bare)):
             began = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ)
+            call()
             if number >= 2:  # the first rounds fill the caches of the system
                 times[key].append((time.perf_counter() - began) * 1000)
     mine, theirs = times["ours"], times["bare"]

@@ -42,6 +42,7 @@ PROBES = {
     "apptainer": ["apptainer", "--version"],
     "kubectl": ["kubectl", "version", "--client"],
     "ordinary-user": ["runuser", "-u", ACCOUNT, "--", "true"],
+    "rsync": ["rsync", "--version"],
     "ssh": ["ssh", "-F", str(ssh_config()), "-o", "ConnectTimeout=5", SSH_HOST, "true"],
     "slurm": ["sinfo", "--noheader"],
 }
@@ -142,5 +143,5 @@ def slurm_controller_stop() -> None:
 
 
 def slurm_controller_start() -> None:
-    """Start the controller, which knows the jobs of before."""
+    """Start the controller, which knows the jobs of before, and return when its nodes take jobs."""
     _act("slurm", "controller-start")

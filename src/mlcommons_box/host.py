@@ -25,6 +25,10 @@ CONNECT_TIMEOUT = 15
 _ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 """A connection that has been silent for 15 seconds is cut."""
 _SSH_FAILED = 255
+_VANISHED = 24
+"""What rsync ends with when a file was removed while it copied."""
+_IDLE = 60
+"""Seconds after which an unused connection is closed, should this process have been killed."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,10 +50,10 @@ class Host(Protocol):
         """Run a script to its end.  Raises :class:`ConnectionLost`."""
 
     def put(self, sources: Sequence[str], target: str, *options: str, on_output: OnOutput) -> None:
-        """Copy from this machine to there, as rsync(1) names sources; what is there already is not sent again."""
+        """Copy into a directory there, as rsync(1) names sources; what is there already is not sent again."""
 
     def get(self, source: str, target: Path, *options: str, on_output: OnOutput) -> None:
-        """Copy from there to this machine."""
+        """Copy what is in a directory there into one of this machine."""
 
     def close(self) -> None:
         """End the connection, where there is one."""
@@ -130,7 +134,7 @@ class SshHost:
 
     def connect(self) -> None:
         """Open the connection.  Raises :class:`ConnectionLost` with what stands in the way, and the remedy."""
-        words = ("-f", "-N", "-M", "-S", self.socket, "-o", "ControlPersist=no", "--", self.login.host)
+        words = ("-f", "-N", "-M", "-S", self.socket, "-o", f"ControlPersist={_IDLE}", "--", self.login.host)
         answer = ask(Command(argv=(*self.ssh(), *words)), timeout=CONNECT_TIMEOUT * 3)
         if not answer.succeeded:
             raise self._lost("cannot reach the host", answer)
@@ -150,15 +154,22 @@ class SshHost:
         return answer
 
     def put(self, sources: Sequence[str], target: str, *options: str, on_output: OnOutput) -> None:
-        self._copy([*options, "--", *sources, self._place(target)], on_output)
+        words, place = self._place(target)
+        self._copy([*options, *words, "--", *sources, place], on_output)
 
     def get(self, source: str, target: Path, *options: str, on_output: OnOutput) -> None:
-        self._copy([*options, "--", self._place(source), str(target)], on_output)
+        words, place = self._place(source)
+        self._copy([*options, *words, "--", place, f"{target}/"], on_output)
 
-    def _place(self, path: str) -> str:
-        """A path there as rsync takes it, which sees a host in ``[::1]:`` and in what has a colon."""
-        host = self.login.host
-        return f"[{host}]:{path}" if ":" in host else f"{host}:{path}"
+    def _place(self, directory: str) -> tuple[list[str], str]:
+        """Options and a name for a directory there, as rsync takes it.
+
+        It sees a host in ``[::1]:`` and in what has a colon, and it takes what has ``*`` in it for a pattern.
+        """
+        host = f"[{self.login.host}]" if ":" in self.login.host else self.login.host
+        if not set(directory) & set("*?[\\"):
+            return [], f"{host}:{directory.rstrip('/')}/"
+        return [f"--rsync-path=cd -- {quoted(directory)} && rsync"], f"{host}:./"
 
     def _copy(self, words: list[str], on_output: OnOutput) -> None:
         if not self.is_connected():
@@ -186,7 +197,7 @@ class SshHost:
             from mlcommons_box.errors import Interrupted
 
             raise Interrupted(completed.interrupted_by)
-        if completed.exit_status != 0:
+        if completed.exit_status not in (0, _VANISHED):
             raise self._copy_failed(completed.exit_status, said.decode("utf-8", "replace"))
 
     def _copy_failed(self, status: int, said: str) -> BoxError:
@@ -232,6 +243,7 @@ _FAILURES = (
         ": this machine does not know its key yet",
         "compare its fingerprint with what its owner says, and accept it once by hand: ssh {host}",
     ),
+    (r"Bad owner or permissions|UNPROTECTED PRIVATE KEY", ": others could read its key", "chmod 600 the file"),
     (
         r"Permission denied",
         ": it does not accept the key",
@@ -242,7 +254,6 @@ _FAILURES = (
         ": nobody knows a host of that name",
         "mend 'host' in the platform file, or add it to ~/.ssh/config",
     ),
-    (r"Bad owner or permissions|UNPROTECTED PRIVATE KEY", ": others could read its key", "chmod 600 the file"),
     (
         r"Connection refused|timed out|No route to host|Network is unreachable|did not answer|Connection closed"
         r"|Connection reset|Broken pipe|not responding",
@@ -286,15 +297,14 @@ def script_of(command: Command, caller: Iterable[str], *, through: str = "") -> 
         (name, CallerVariable(name=name) if value is None else value) for name, value in command.environment or ()
     ]
     values += command.added
-    kept = {value.name for _, value in values if isinstance(value, CallerVariable)} & known
     for name, value in values:  # a variable under another name first, as it may be removed next
         if isinstance(value, CallerVariable) and value.name != name and value.name in known:
             lines.append(f'{name}="${value.name}"')
     if command.environment is not None:
-        names = "|".join(sorted({*kept, *(name for name, _ in values)}))
+        names = "|".join(sorted({name for name, _ in values}))
         lines += [
-            "for name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do",
-            f'  case "$name" in ({names or "-"}) ;; (*) unset "$name" ;; esac',
+            "for mlbox_name in $(env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'); do",
+            f'  case "$mlbox_name" in ({names or "-"}) ;; (*) unset "$mlbox_name" ;; esac',
             "done",
         ]
     lines += [f"unset {name}" for name in command.removed if _NAME.fullmatch(name)]

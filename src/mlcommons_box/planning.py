@@ -160,14 +160,16 @@ def plan_run(
 def on_platform(plan: RunPlan, platform: Platform) -> RunPlan:
     """The same run on the platform that the plan's own hands over to: a host's, or a queue's.
 
-    The own platform has the last word on the environment; the shorter limit of time holds.
+    The own platform has the last word on the environment, and those that handed over to it before; the shorter limit
+    of time holds.
     """
+    own = tuple(each for each in plan.environment if each not in plan.task.environment)
     limits = [limit for limit in (plan.timeout, platform.resources.time) if limit is not None]
     asked = platform.network if plan.task.network == "default" and platform.network else plan.network
     return replace(
         plan,
         platform=platform,
-        environment=_merged(_merged(plan.task.environment, platform.environment), plan.platform.environment),
+        environment=_merged(_merged(plan.task.environment, platform.environment), own),
         network=asked,
         timeout=min(limits) if limits else None,
     )

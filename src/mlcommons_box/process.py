@@ -11,27 +11,23 @@ import selectors
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal
 
 from mlcommons_box.errors import Interrupted, UnavailableError
+from mlcommons_box.process_tree import RUN_MARK, Client, Tree
 from mlcommons_box.value import Value
 
-RUN_MARK = "MLCOMMONS_BOX_RUN"
-"""Environment variable that marks every process of one run."""
 GRACE = 10.0
 """Seconds between asking a process tree to end and killing it, as ``docker stop`` has it."""
 
 _END_OF_INPUT = "MLBOX"
 _CHUNK = 1 << 16
 _POLL = 0.05
-_BRIEF = 2.0
-"""Seconds in which a system does not give out all its process numbers."""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -150,7 +146,7 @@ def stream(
     grace: float | None = None,
     mark: str | None = None,
     client: bool = False,
-    passes_signals_on: bool = False,
+    contained: bool = False,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Completed:
     """Run a command and hand over its output as it comes, until it and all that it started have ended.
@@ -158,9 +154,8 @@ def stream(
     ``on_wait`` is called again and again, some 20 times a second, whether there is output or not.
     ``client`` says that the command speaks for something that runs elsewhere: it alone gets the signals, which
     it passes on, and what an engine keeps running beside it is not ours to end.
-    ``passes_signals_on`` says that the command asks the task to end when it is asked itself: it alone is asked,
-    because what else it started (a file system, say) is what the task needs to end well; after the grace all
-    of it is killed.
+    ``contained`` says that the task runs in a process namespace of its own, and that only what is in there is asked
+    to end: what the engine runs outside serves it, such as the file system of the image.
     ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
     SIGHUP end the whole tree (a second one without grace) and are reported in the result.
     Raises :class:`UnavailableError` when the program cannot be started.
@@ -172,9 +167,7 @@ def stream(
     with signals_noted() as signals:
         child = _start(command, environment)
         on_start(child.pid)
-        leader = _Client(child.pid)
-        tree = leader if client else _Tree(child.pid, mark)
-        to_ask = leader if passes_signals_on else tree
+        tree = Client(child.pid) if client else Tree(child.pid, mark, contained=contained)
         deadline = None if timeout is None else time.monotonic() + timeout
         kill_at: float | None = None
         timed_out = False
@@ -186,7 +179,7 @@ def stream(
                 now = time.monotonic()
                 timed_out = timed_out or (deadline is not None and now >= deadline)
                 if kill_at is None and (timed_out or signals):
-                    to_ask.signal(signal.SIGTERM)
+                    tree.ask_to_end()
                     kill_at = now + grace
                     asked = len(signals)
                 elif kill_at is not None and (now >= kill_at or len(signals) > asked):
@@ -333,153 +326,6 @@ class _Outputs:
                 pipe.close()
         if self.ended is not None:
             os.close(self.ended)
-
-
-class _Client:
-    """One process; the engine that it speaks to has processes of its own."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def end(self, grace: float) -> int:
-        """Nothing of it is left."""
-        return 0
-
-
-class _Tree:
-    """Every process that a command started: its group, its descendants, and all that carry its mark."""
-
-    def __init__(self, leader: int, mark: str | None) -> None:
-        self.leader = leader
-        self.mark = None if mark is None else f"{RUN_MARK}={mark}".encode()
-        own = _process(leader)
-        self.born = own.born if own else 0
-        self.began = time.monotonic()
-
-    def _first(self) -> int:
-        """The lowest number that a process of the tree may have: numbers grow, until they begin anew."""
-        brief = time.monotonic() - self.began < _BRIEF
-        return self.leader if brief and _last_process() >= self.leader else 0
-
-    def members(self) -> set[int]:
-        """The process ids that are alive; empty where the system has no ``/proc``."""
-        processes = {found.pid: found for found in _processes(self._first()) if found.born >= self.born}
-        found = {pid for pid, process in processes.items() if process.group == self.leader}
-        if self.mark:
-            found |= {pid for pid in processes if _carries(pid, self.mark)}
-        children: dict[int, list[int]] = {}
-        for pid, process in processes.items():
-            children.setdefault(process.parent, []).append(pid)
-        waiting = [self.leader, *found]
-        while waiting:
-            for pid in children.get(waiting.pop(), ()):
-                if pid not in found:
-                    found.add(pid)
-                    waiting.append(pid)
-        return found - {os.getpid()}
-
-    def signal(self, number: int) -> None:
-        """Send a signal to all of them."""
-        members = self.members()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.leader, number)
-        for pid in members - {self.leader}:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-
-    def end(self, grace: float) -> int:
-        """End those that outlived the leader; returns how many there were."""
-        members = self.members() - {self.leader}
-        if not members:
-            return 0
-        self.signal(signal.SIGTERM)
-        kill_at = time.monotonic() + min(grace, 2.0)
-        while self.members() - {self.leader}:
-            if time.monotonic() >= kill_at:
-                self.signal(signal.SIGKILL)
-            time.sleep(_POLL)
-        return len(members)
-
-
-class _Process(NamedTuple):
-    """A line of ``/proc/PID/stat`` (proc(5)); ``born`` is in clock ticks since the system's start."""
-
-    pid: int
-    parent: int
-    group: int
-    born: int
-
-
-def _process(pid: int) -> _Process | None:
-    """A process that is alive; None for one that has ended."""
-    try:
-        with Path("/proc", str(pid), "stat").open("rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return _Process(pid, int(fields[1]), int(fields[2]), int(fields[19]))
-
-
-def start_ticks(pid: int) -> int:
-    """When a process began, in clock ticks since the system's start; 0 where that cannot be learned."""
-    found = _process(pid)
-    return found.born if found else 0
-
-
-def is_running(pid: int, started_ticks: int) -> bool:
-    """Whether the process of that id is alive and is the one that began then: ids are used again."""
-    if not sys.platform.startswith("linux"):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
-    found = _process(pid)
-    return found is not None and found.born == started_ticks
-
-
-def _processes(first: int) -> Iterator[_Process]:
-    """Every process of this user (of everyone, for root) that is alive and may be younger than ``first``."""
-    if not sys.platform.startswith("linux"):
-        return
-    user = os.getuid()
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if not entry.name.isdigit() or int(entry.name) < first:
-                continue
-            try:
-                if user and entry.stat().st_uid != user:
-                    continue
-            except OSError:
-                continue
-            found = _process(int(entry.name))
-            if found:
-                yield found
-
-
-def _last_process() -> int:
-    """The number that the system gave last (proc(5), loadavg); 0 where it does not say."""
-    try:
-        return int(Path("/proc/loadavg").read_text().split()[-1])
-    except (OSError, ValueError):
-        return 0
-
-
-def _carries(pid: int, mark: bytes) -> bool:
-    try:
-        with Path("/proc", str(pid), "environ").open("rb") as file:
-            return mark in file.read().split(b"\0")
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _POLL = 0.2
 def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]:
     """How runs are that go on without us, by their ids; one question for each host and queue.
 
-    A host that cannot be reached makes its runs ``unknown``, with the reason.
+    A host or a queue that does not answer makes its runs ``unreachable``, with the reason.
     """
     found: dict[str, JobState] = {}
     groups: dict[tuple[object, str], list[tuple[RunRecord, SubmittedRun]]] = {}
@@ -42,7 +42,8 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
             answers = survey(host, first.backend(), {run.id: run.directory for _, run in members})
         except BoxError as error:
             answers = dict.fromkeys(
-                (run.id for _, run in members), JobState(phase="unknown", reason=error.message.splitlines()[0])
+                (run.id for _, run in members),
+                JobState(phase="unreachable", reason=error.message.splitlines()[0]),
             )
         finally:
             host.close()
@@ -50,11 +51,12 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
     return found
 
 
-def attach(store: RunStore, record: RunRecord, observer: Observer, *, stays: bool = False) -> RunRecord:
+def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool = False) -> RunRecord:
     """Follow a run to its end, bring back what it made, and complete its record.
 
-    An interrupt ends the following; with ``stays``, it ends the run.  Raises :class:`UsageError` for a run that
-    does not go on without its supervisor.
+    An interrupt ends the following.  ``ends`` says that the run was asked to end; if it does not, it is killed.
+    Raises :class:`UsageError` for a run that does not go on without its supervisor, and, once the record says so,
+    what kept a task from being started.
     """
     run = submitted_run.read(store.path(record.id))
     if run is None:
@@ -68,7 +70,12 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, stays: boo
         host = run.host()
         try:
             with _LogWriter(store, record, observer) as writer:
-                outcome = submitted_run.follow(run, host, writer, store.path(record.id), stays=stays)
+                outcome = submitted_run.follow(run, host, writer, store.path(record.id), stays=False, ends=ends)
+        except BoxError:
+            run = submitted_run.read(store.path(record.id))
+            if run is not None and run.outcome is not None:
+                finish(store, record, run.outcome)
+            raise
         finally:
             host.close()
         return record if outcome is None else finish(store, record, outcome)
@@ -105,7 +112,7 @@ def cancel(store: RunStore, record: RunRecord, observer: Observer) -> RunRecord:
         observer.preparing(
             f"{host.name} did not take the request: {answer.stderr.decode('utf-8', 'replace').strip()}"
         )
-    return attach(store, record, observer)
+    return attach(store, record, observer, ends=True)
 
 
 def wait_for_all(
@@ -119,21 +126,32 @@ def wait_for_all(
             over = [
                 run_id
                 for run_id, state in states(store, list(waiting.values())).items()
-                if state.phase in ("ended", "unknown") and not _cannot_be_reached(state)
+                if state.phase in ("ended", "unknown")
             ]
             for run_id in over:
                 if signals:
                     break
-                ended_one(attach(store, waiting.pop(run_id), observer))
-                pause = _PAUSE[0]
+                record = _attached(store, waiting.pop(run_id), observer)
+                if record.status == "running":  # it is out of reach, or was interrupted
+                    waiting[run_id] = record
+                else:
+                    ended_one(record)
+                    pause = _PAUSE[0]
             if waiting and not signals:
                 time.sleep(pause)
                 pause = min(pause * 1.5, _PAUSE[1])
     return not waiting
 
 
-def _cannot_be_reached(state: JobState) -> bool:
-    return state.phase == "unknown" and state.outcome is None and state.reason is not None
+def _attached(store: RunStore, record: RunRecord, observer: Observer) -> RunRecord:
+    """Follow one of many runs; what kept its task from being started is in its record, and no matter for others."""
+    try:
+        return attach(store, record, observer)
+    except BoxError:
+        record = store.read(record.id)
+        if record.status == "running":
+            raise
+        return record
 
 
 def finish(store: RunStore, record: RunRecord, outcome: Outcome) -> RunRecord:

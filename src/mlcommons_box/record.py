@@ -26,7 +26,8 @@ from typing import IO, Any, Literal, NoReturn, get_args
 from mlcommons_box import __version__
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import Command, Stream, is_running, redacted, redacted_words, start_ticks
+from mlcommons_box.process import Command, Stream, redacted, redacted_words
+from mlcommons_box.process_tree import is_running, start_ticks
 from mlcommons_box.value import Value, as_data, field_names, is_required, replace
 
 SCHEMA_VERSION = 1

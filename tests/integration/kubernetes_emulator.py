@@ -591,8 +591,8 @@ def discovery(words: list[str]) -> Data:
             for resource, (own, kind) in KINDS.items()
             if own == group
         ]
-        version = "v1" if not group else f"{group}/v1"
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+        name = "v1" if not group else f"{group}/v1"
+        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}
     raise Refused(404, "NotFound", "the server could not find the requested resource")
 
 
@@ -607,7 +607,7 @@ class Server:
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()
         self.kubeconfig = directory / "kubeconfig"
-        place = {"cluster": {"server": f"http://127.0.0.1:{self.server.server_port}"}, "name": "emulator"}
+        place: Data = {"cluster": {"server": f"http://127.0.0.1:{self.server.server_port}"}, "name": "emulator"}
         context = {"context": {"cluster": "emulator", "user": "me", "namespace": "lab"}, "name": "emulator"}
         config: Data = {"apiVersion": "v1", "kind": "Config", "clusters": [place], "contexts": [context]}
         config |= {"current-context": "emulator", "users": [{"name": "me", "user": {}}]}

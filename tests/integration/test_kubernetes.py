@@ -210,7 +210,7 @@ def test_an_image_without_tar(sent: Scene, server: Server, monkeypatch: pytest.M
 def test_an_input_that_is_not_in_its_claim(server: Server, tmp_path: Path) -> None:
     options = KubernetesOptions(image="act:1", workspace_claim="ws")
     scene = Scene(tmp_path / "box", Platform(name="k", runner="kubernetes", options=options), {})
-    with pytest.raises(MissingInputError, match="the input 'script' .* in the volume claim 'ws'.* is not a file"):
+    with pytest.raises(MissingInputError, match=r"the input 'script' .* in the volume claim 'ws'.* is not a file"):
         scene.act("")
     assert eventually(lambda: not server.cluster.remaining())
 
@@ -303,7 +303,6 @@ UNSCHEDULABLE = {
     "phase": "Pending",
     "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}],
 }
-RUNNING = pod({"running": {}}, "Running")
 ENDS: list[tuple[str, list[dict[str, Any] | None], tuple[str, int], str]] = [
     (
         "memory",
@@ -389,9 +388,10 @@ def test_a_job_that_somebody_removes_is_lost(sent: Scene, server: Server) -> Non
 # ---- kubectl itself -----------------------------------------------------------------------------
 
 
-def on(scene: Scene, **options: str) -> Scene:
+def on(scene: Scene, context: str | None = None, namespace: str | None = None) -> Scene:
     """The same box on another cluster."""
-    scene.platform = replace(scene.platform, options=KubernetesOptions(image="act:1", **options))
+    options = KubernetesOptions(image="act:1", context=context, namespace=namespace)
+    scene.platform = replace(scene.platform, options=options)
     return scene
 
 

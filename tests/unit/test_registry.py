@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box.errors import UnavailableError
-from mlcommons_box.model import DockerOptions, LocalOptions, Platform, SingularityOptions
+from mlcommons_box.model import (
+    DockerOptions,
+    KubernetesOptions,
+    LocalOptions,
+    Platform,
+    PlatformOptions,
+    SingularityOptions,
+    SlurmOptions,
+    SshOptions,
+)
 from mlcommons_box.runners.registry import BUILT_IN, GROUP, has_runner, runner_for
 from tests.conftest import write_files
 
@@ -19,11 +28,12 @@ from tests.conftest import write_files
         (LocalOptions(), "local"),
         (DockerOptions(image="a"), "docker"),
         (SingularityOptions(image="a"), "singularity"),
+        (SshOptions(host="a", platform="local"), "ssh"),
+        (SlurmOptions(platform="local"), "slurm"),
+        (KubernetesOptions(image="a"), "kubernetes"),
     ],
 )
-def test_a_runner_of_ours_is_found_by_the_platform(
-    options: LocalOptions | DockerOptions | SingularityOptions, name: str
-) -> None:
+def test_a_runner_of_ours_is_found_by_the_platform(options: PlatformOptions, name: str) -> None:
     platform = Platform(name="p", runner=name, options=options)
     assert has_runner(platform)
     assert type(runner_for(platform)).__module__ == BUILT_IN[name].partition(":")[0]
@@ -52,4 +62,4 @@ def test_a_runner_that_nobody_has_is_said_to_be_missing() -> None:
     assert not has_runner(platform)
     with pytest.raises(UnavailableError, match="needs the moon runner") as caught:
         runner_for(platform)
-    assert "docker, local, singularity" in str(caught.value.hint)
+    assert "docker, kubernetes, local, singularity, slurm, ssh" in str(caught.value.hint)

@@ -98,6 +98,15 @@ start_controller() {
     wait_for 20 slurmctld scontrol ping
 }
 
+# resume_controller: and wait until it has heard of the nodes that run.
+resume_controller() {
+    local node
+    start_controller
+    for node in "${SLURM_NODES[@]}"; do
+        if service_runs "slurmd-$node"; then wait_for 30 slurmctld node_is_ready "$node"; fi
+    done
+}
+
 # start_node NAME: also one that was taken for dead.
 start_node() {
     start_service "slurmd-$1" "${AS_HOST[@]}" "$1" slurmd -D -N "$1"

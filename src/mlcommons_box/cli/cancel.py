@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import time
+from contextlib import suppress
 
 from mlcommons_box.cli.arguments import add_recorded_run, add_verbosity, recorded_run, run_store, verbosity
 from mlcommons_box.cli.observer import TerminalObserver
@@ -44,12 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     if record.supervisor.is_alive():
         record = _through_its_supervisor(store, record)
-    elif record.detached:
-        record = cancel(store, record, TerminalObserver(terminal))
-    else:
+    elif not record.detached:
         raise ConfigurationError(
             f"the run {record.id} is watched by a command on {record.supervisor.host}", hint="cancel it there"
         )
+    if record.status == "running" and record.detached:
+        record = cancel(store, record, TerminalObserver(terminal))
     if record.status == "running":
         return EX_TEMPORARY
     show_end(record, terminal)
@@ -58,8 +59,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _through_its_supervisor(store: RunStore, record: RunRecord) -> RunRecord:
     """Ask the command that watches the run, which ends all of it."""
-    os.kill(record.supervisor.pid, signal.SIGTERM)
-    while record.status == "running":
+    with suppress(ProcessLookupError):
+        os.kill(record.supervisor.pid, signal.SIGTERM)
+    while record.status == "running" and record.supervisor.is_alive():
         time.sleep(_POLL)
         record = store.read(record.id)
-    return record
+    return store.read(record.id)

@@ -74,7 +74,7 @@ def _program(runner: str, name: str | None = None) -> Program:
     name = name or f"mlcommons_box_{runner}"
     return Program(
         name=name,
-        description=f"Prepare and run boxes on {_NAMES.get(runner, runner.title())} platforms; the same as 'mlbox' for those.",
+        description=f"Prepare and run boxes on {_NAMES.get(runner, runner.title())} platforms, as 'mlbox' does.",
         examples=f"""\
 examples:
   {name} configure --mlbox=. --platform=platforms/{runner}.yaml

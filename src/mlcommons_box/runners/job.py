@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from mlcommons_box import process
 from mlcommons_box.errors import Problem
 from mlcommons_box.host import quoted, script_of
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import GRACE, Command
-from mlcommons_box.value import Value
+from mlcommons_box.process import RUN_MARK, CallerVariable, Command, redacted, redacted_words
+from mlcommons_box.value import Value, replace
 
 STATUS_FILE = "status"
 PREPARATION_LOG = "preparation.log"
@@ -48,6 +49,7 @@ class Job(Value):
     preparation is due; those of one ``lock``, a path, never run at the same time.  ``before`` and ``after`` frame
     the task, whatever becomes of it.  ``stop`` ends what a signal to the task's process does not reach.
     ``asks_leader`` says that the task's process passes the request to end on; else all of its processes are asked.
+    ``is_marked`` says that its processes are told by a variable, as a task may start some that leave its session.
     ``engine`` is the program that runs the task, where it can fail by itself.
     """
 
@@ -60,6 +62,7 @@ class Job(Value):
     after: tuple[Command, ...] = ()
     stop: tuple[Command, ...] = ()
     asks_leader: bool = True
+    is_marked: bool = False
     engine: str | None = None
 
 
@@ -78,6 +81,7 @@ def job_script(
 ) -> str:
     """The script of a run.
 
+    Its own variables begin with ``mlbox_``: any other may be one of the task's.
     ``directory`` is the run's own, where the script runs.  ``caller`` are the variables that are set there, and
     ``variables`` those that it sets because this machine's user has them.
     """
@@ -88,26 +92,65 @@ def job_script(
         f"see {'-d' if each.type == 'directory' else '-f'} {quoted(each.path)} {quoted(each.name)}"
         for each in plan.inputs
     ]
+    mark = f"{RUN_MARK}={plan.id}" if job.is_marked else ""
+    task = replace(job.task, added=(*job.task.added, (RUN_MARK, plan.id))) if job.is_marked else job.task
     parts = [
         "#!/bin/sh",
         f"# The run {plan.id} of the task {_comment(plan.task.name)} of the box {_comment(plan.box.name)}.",
-        f"run={quoted(directory)}",
-        f"time_limit={time_limit} grace={math.ceil(GRACE)} leader={'yes' if job.asks_leader else 'no'}",
+        f"mlbox_run={quoted(directory)}",
+        f"mlbox_time_limit={time_limit} mlbox_grace={math.ceil(process.GRACE)} "
+        f"mlbox_leader={'yes' if job.asks_leader else 'no'} mlbox_mark={quoted(mark)}",
         _FRAME,
         *(f"export {name}={quoted(value)}" for name, value in variables.items()),
         _function("stop", *_quietly(job.stop, known)),
         _function("after", *_quietly(job.after, known)),
         *(f"need {' '.join(map(quoted, group))}" for group in job.needs),
         *checks,
-        f'mkdir -p -- {" ".join(map(quoted, outputs))} 2>>"$run/preparation.log" || ended outputs 73'
+        f'mkdir -p -- {" ".join(map(quoted, outputs))} 2>>"$mlbox_run/preparation.log" || ended outputs 73'
         if outputs
         else "",
         _preparation(job, known),
-        _function("task", script_of(job.task, known, through="${session}")),
-        *(f'(\n{script_of(each, known)}\n) 2>>"$run/preparation.log" || ended before 73' for each in job.before),
+        _function("task", script_of(task, known, through="${mlbox_session}")),
+        *(
+            f'(\n{script_of(each, known)}\n) 2>>"$mlbox_run/preparation.log" || ended before 73'
+            for each in job.before
+        ),
         _RUN,
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def without_secrets(job: Job) -> Job:
+    """The same to be shown to people: a script of it does not work where there were secrets."""
+
+    def shown(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+        return tuple(map(_without_secrets, commands))
+
+    return replace(
+        job,
+        is_ready=shown(job.is_ready),
+        preparation=shown(job.preparation),
+        before=shown(job.before),
+        task=_without_secrets(job.task),
+        after=shown(job.after),
+        stop=shown(job.stop),
+    )
+
+
+def _without_secrets(command: Command) -> Command:
+    def shown(name: str, value: str) -> str:
+        return redacted(f"{name}={value}").partition("=")[2]
+
+    return replace(
+        command,
+        argv=tuple(redacted_words(command.argv)),
+        environment=command.environment
+        and tuple((name, None if value is None else shown(name, value)) for name, value in command.environment),
+        added=tuple(
+            (name, value if isinstance(value, CallerVariable) else shown(name, value))
+            for name, value in command.added
+        ),
+    )
 
 
 def _preparation(job: Job, known: set[str]) -> str:
@@ -118,7 +161,7 @@ def _preparation(job: Job, known: set[str]) -> str:
         _function(
             "prepare", " &&\n".join(f"(\n{script_of(each, known)}\n)" for each in job.preparation), 'exit "$?"'
         ),
-        f"lock={quoted(job.lock)}",
+        f"mlbox_lock={quoted(job.lock)}",
         _PREPARE,
     ]
     return "\n".join(lines)
@@ -137,53 +180,67 @@ def _comment(text: str) -> str:
 
 
 _FRAME = """\
-if ! cd -- "$run"; then
-  echo "the run's directory $run is not to be seen on $(uname -n)" >&2
+if ! cd -- "$mlbox_run"; then
+  echo "the run's directory $mlbox_run is not to be seen on $(uname -n)" >&2
   exit 69
 fi
 exec >>preparation.log 2>&1
 rm -f status
 : >began
-asked= timed_out= child= watches= session=
+mlbox_asked= mlbox_timed_out= mlbox_child= mlbox_part= mlbox_watches= mlbox_session=
 if command -v setsid >/dev/null 2>&1; then
-  session='setsid '
+  mlbox_session='setsid '
 fi
 ended() {  # WHAT STATUS
   end_watches
-  printf '%s %s\\n' "$1" "$2" >"$run/status.partial" && mv -f "$run/status.partial" "$run/status"
+  printf '%s %s\\n' "$1" "$2" >"$mlbox_run/status.partial" && mv -f "$mlbox_run/status.partial" "$mlbox_run/status"
   exit "$2"
 }
 need() {  # PROGRAM..., one of which is enough
-  for program; do
-    command -v "$program" >/dev/null 2>&1 && return
+  for mlbox_program; do
+    command -v "$mlbox_program" >/dev/null 2>&1 && return
   done
-  echo "there is none of the programs: $*" >>"$run/preparation.log"
+  echo "there is none of the programs: $*" >>"$mlbox_run/preparation.log"
   ended missing 69
 }
 see() {  # -d or -f, PATH, NAME
   [ "$1" "$2" ] && return
-  echo "the input $3 is not to be seen on $(uname -n): $2" >>"$run/preparation.log"
+  echo "the input $3 is not to be seen on $(uname -n): $2" >>"$mlbox_run/preparation.log"
   ended missing 66
 }
 later() {  # SECONDS COMMAND, unless end_watches comes first
   (
     sleep "$1" &
-    sleeper=$!
-    trap 'kill "$sleeper" 2>/dev/null; exit 0' TERM
-    wait "$sleeper" && "$2"
+    mlbox_sleeper=$!
+    trap 'kill "$mlbox_sleeper" 2>/dev/null; exit 0' TERM
+    wait "$mlbox_sleeper" && "$2"
   ) </dev/null >/dev/null 2>&1 &
-  watches="$watches $!"
+  mlbox_watches="$mlbox_watches $!"
 }
 end_watches() {
-  for watch in $watches; do
-    kill "$watch" 2>/dev/null
+  for mlbox_watch in $mlbox_watches; do
+    kill "$mlbox_watch" 2>/dev/null
+  done
+}
+signal_marked() {  # SIGNAL
+  [ -n "$mlbox_mark" ] || return 0
+  for mlbox_found in $(grep -lsF -e "$mlbox_mark" /proc/[0-9]*/environ 2>/dev/null); do
+    mlbox_found=${mlbox_found%/environ}
+    kill -s "$1" "${mlbox_found#/proc/}" 2>/dev/null
   done
 }
 signal_child() {  # SIGNAL
-  if [ "$1" = TERM ] && [ "$leader" = yes ]; then
-    kill -s TERM "$child" 2>/dev/null
+  if [ "$mlbox_part" != task ]; then
+    # What prepares is in the group of this shell, which need not hear it.
+    trap '' TERM
+    kill -s TERM -- "-$$" 2>/dev/null
+    kill -s "$1" "$mlbox_child" 2>/dev/null
+    trap be_asked TERM
+  elif [ "$1" = TERM ] && [ "$mlbox_leader" = yes ]; then
+    kill -s TERM "$mlbox_child" 2>/dev/null
   else
-    kill -s "$1" -- "-$child" 2>/dev/null || kill -s "$1" "$child" 2>/dev/null
+    kill -s "$1" -- "-$mlbox_child" 2>/dev/null || kill -s "$1" "$mlbox_child" 2>/dev/null
+    signal_marked "$1"
   fi
 }
 kill_child() {
@@ -191,55 +248,57 @@ kill_child() {
   stop
 }
 be_asked() {  # to end
-  [ -n "$child" ] || { asked=yes; return 0; }
-  [ -z "$asked" ] || { kill_child; return 0; }
-  asked=yes
+  [ -n "$mlbox_child" ] || { mlbox_asked=yes; return 0; }
+  [ -z "$mlbox_asked" ] || { kill_child; return 0; }
+  mlbox_asked=yes
   signal_child TERM
-  later "$grace" kill_child
+  later "$mlbox_grace" kill_child
 }
 time_is_over() {
   kill -s USR1 "$$"
 }
 trap be_asked TERM INT HUP
-trap 'timed_out=yes; be_asked' USR1
-follow() {  # FUNCTION, which runs beside this shell until it has ended; its status is in $status
+trap 'mlbox_timed_out=yes; be_asked' USR1
+follow() {  # FUNCTION, which runs beside this shell until it has ended; its status is in $mlbox_status
+  mlbox_part=$1
   "$1" &
-  child=$!
+  mlbox_child=$!
   while :; do
-    wait "$child"
-    status=$?
-    kill -0 "$child" 2>/dev/null || break
+    wait "$mlbox_child"
+    mlbox_status=$?
+    kill -0 "$mlbox_child" 2>/dev/null || break
   done
-  kill -s KILL -- "-$child" 2>/dev/null
-  child=
+  kill -s KILL -- "-$mlbox_child" 2>/dev/null
+  signal_marked KILL
+  mlbox_child= mlbox_part=
 }"""
 
 _PREPARE = """\
 prepare_once() {
-  exec 9>>"$lock" || exit 73
+  exec 9>>"$mlbox_lock" || exit 73
   flock 9 || exit 75
   is_ready >/dev/null 2>&1 || prepare
 }
 if ! is_ready >/dev/null 2>&1; then
-  mkdir -p -- "${lock%/*}"
+  mkdir -p -- "${mlbox_lock%/*}"
   if command -v flock >/dev/null 2>&1; then
-    follow prepare_once >>"$run/preparation.log" 2>&1
+    follow prepare_once >>"$mlbox_run/preparation.log" 2>&1
   else
-    follow prepare >>"$run/preparation.log" 2>&1
+    follow prepare >>"$mlbox_run/preparation.log" 2>&1
   fi
-  [ -z "$asked" ] || ended cancelled 143
-  [ "$status" = 0 ] || ended preparation "$status"
+  [ -z "$mlbox_asked" ] || ended cancelled 143
+  [ "$mlbox_status" = 0 ] || ended preparation "$mlbox_status"
 fi"""
 
 _RUN = """\
-if [ -n "$asked" ]; then
+if [ -n "$mlbox_asked" ]; then
   after
   ended cancelled 143
 fi
-[ -z "$time_limit" ] || later "$time_limit" time_is_over
-follow task </dev/null >>"$run/stdout.log" 2>>"$run/stderr.log"
-[ -z "$asked" ] || stop
+[ -z "$mlbox_time_limit" ] || later "$mlbox_time_limit" time_is_over
+follow task </dev/null >>"$mlbox_run/stdout.log" 2>>"$mlbox_run/stderr.log"
+[ -z "$mlbox_asked" ] || stop
 after
-[ -z "$timed_out" ] || ended time 124
-[ -z "$asked" ] || ended cancelled 143
-ended task "$status\""""
+[ -z "$mlbox_timed_out" ] || ended time 124
+[ -z "$mlbox_asked" ] || ended cancelled 143
+ended task "$mlbox_status\""""

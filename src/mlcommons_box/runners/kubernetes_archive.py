@@ -27,12 +27,17 @@ class Pieces:
         self.size = size
         self.take = take
         self.kept = bytearray()
+        self.is_broken = False
 
     def write(self, content: bytes) -> int:
         """Keep some bytes, and hand over what is enough for a piece."""
+        if self.is_broken:  # an archive is closed, and written to, when it could not be written to, too
+            return len(content)
         self.kept += content
         while len(self.kept) >= self.size:
+            self.is_broken = True
             self.take(bytes(self.kept[: self.size]))
+            self.is_broken = False
             del self.kept[: self.size]
         return len(content)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from mlcommons_box.errors import ConfigurationError, UnavailableError
+from mlcommons_box.errors import BoxError, ConfigurationError, Interrupted, UnavailableError
 from mlcommons_box.model import KubernetesOptions
 from mlcommons_box.process import Answer, Command, ask
 from mlcommons_box.runners.failures import Failure, explained, explanation
@@ -15,6 +16,7 @@ from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES
 PROGRAM = "kubectl"
 PATIENCE = 60.0
 """Seconds for one answer of a cluster."""
+_SOON = 0.5
 
 
 class Client:
@@ -60,6 +62,27 @@ class Client:
     def events(self, name: str) -> Mapping[str, Any] | None:
         """The events of an object."""
         return self.data("events", f"--field-selector=involvedObject.name={name}")
+
+    def remove(self, kinds: str, selector: str, *, wait: float) -> None:
+        """Remove all objects of some kinds, and wait some seconds until they and their pods are gone."""
+        words = ("delete", kinds, f"--selector={selector}", "--ignore-not-found", "--wait=false")
+        for _ in range(3):  # a second signal must not keep us from it
+            try:
+                if self.ask(*words, "--cascade=foreground").succeeded:
+                    break
+            except Interrupted:
+                continue
+            except BoxError:
+                break
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            try:
+                found = self.data("job,pod", f"--selector={selector}")
+            except BoxError:
+                return
+            if found is not None and not found.get("items"):
+                return
+            time.sleep(_SOON)
 
 
 def is_passing(answer: Answer) -> bool:

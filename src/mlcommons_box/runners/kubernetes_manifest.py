@@ -64,7 +64,7 @@ def manifest(plan: RunPlan, environ: Mapping[str, str], caller: Caller, *, shown
 
 
 def as_text(objects: list[Data]) -> bytes:
-    """Objects as ``kubectl`` reads them: one after another, because it would fetch a large schema to check a list."""
+    """Objects as ``kubectl`` reads them, one after another: to check a list it would fetch a large schema."""
     return b"".join(json.dumps(each, indent=2).encode() + b"\n" for each in objects)
 
 

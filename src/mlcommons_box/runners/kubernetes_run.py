@@ -25,7 +25,7 @@ from mlcommons_box.runners.kubernetes_manifest import TASK, as_text, job_name, m
 from mlcommons_box.runners.kubernetes_scripts import END
 from mlcommons_box.runners.kubernetes_state import State, state_of
 from mlcommons_box.runners.kubernetes_transfer import TransferError, fetch, say, send
-from mlcommons_box.runners.kubernetes_trouble import explain, raise_refusal
+from mlcommons_box.runners.kubernetes_trouble import explain, raise_refusal, without_outputs
 from mlcommons_box.runners.kubernetes_volumes import layout
 
 CREATE = ("create", "--filename=-", "--output=jsonpath={.kind} {.metadata.namespace} {.metadata.uid}{'\\n'}")
@@ -215,7 +215,7 @@ class JobRun:
         if not self._has_outputs() or outcome.status == "lost":
             return outcome
         if state.pod is None or not state.is_open:
-            return self._without_outputs(outcome, "its pod has ended")
+            return without_outputs(outcome, "its pod has ended")
         self._say("fetching the outputs")
         try:
             left_out = fetch(self.client, state.pod, self.where, self.plan.workspace)
@@ -223,7 +223,7 @@ class JobRun:
             said = tail(error.answer.stderr or error.answer.stdout, 3).strip()
             self.is_kept = True
             reason = f"{said or 'the connection breaks off'}; the pod {state.pod} keeps them for an hour"
-            return self._without_outputs(outcome, reason)
+            return without_outputs(outcome, reason)
         say(self.client, state.pod, "fetched")
         if left_out and outcome.reason is None:
             reason = f"{len(left_out)} things in the outputs could not be fetched, such as {left_out[0]!r}"
@@ -244,24 +244,17 @@ class JobRun:
                     time.sleep(SOONEST)
                     found = self._found()
             if found is None or found.pod is None or not found.is_open:
-                return self._without_outputs(outcome, "its pod has ended")
+                return without_outputs(outcome, "its pod has ended")
             self._rest_of_the_log(found.pod)
             fetch(self.client, found.pod, self.where, self.plan.workspace)
         except TransferError:
-            return self._without_outputs(outcome, "the connection breaks off, or the task still writes them")
+            return without_outputs(outcome, "the connection breaks off, or the task still writes them")
         except BoxError as error:
-            return self._without_outputs(outcome, error.message)
+            return without_outputs(outcome, error.message)
         return outcome
 
     def _has_outputs(self) -> bool:
         return any(place.parameter.direction == "output" for place in self.where.sent)
-
-    def _without_outputs(self, outcome: Outcome, why: str) -> Outcome:
-        reason = f"its outputs could not be fetched: {why}"
-        if outcome.status == "succeeded":
-            return Outcome(status="lost", exit_status=EX_TEMPORARY, reason=f"the task succeeded, but {reason}")
-        words = f"{outcome.reason}; {reason}" if outcome.reason else reason
-        return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=words)
 
     def _send(self, pod: str) -> None:
         self._say("sending the inputs")
@@ -275,26 +268,8 @@ class JobRun:
         self.is_sent = True
 
     def remove(self, *, wait: bool) -> None:
-        """Remove everything of the run, whatever it is doing, and wait until it is gone."""
-        kinds = ",".join(self.kinds)
-        end = time.monotonic() + _GONE
-        words = ("delete", kinds, f"--selector={selector(self.plan)}", "--ignore-not-found", "--wait=false")
-        for _ in range(3):  # a second signal must not keep us from it
-            try:
-                if self.client.ask(*words, "--cascade=foreground").succeeded:
-                    break
-            except Interrupted:
-                continue
-            except BoxError:
-                break
-        while wait and time.monotonic() < end:
-            try:
-                found = self.client.data("job,pod", f"--selector={selector(self.plan)}")
-            except BoxError:
-                return
-            if found is not None and not found.get("items"):
-                return
-            time.sleep(SOONEST)
+        """Remove everything of the run, whatever it is doing."""
+        self.client.remove(",".join(self.kinds), selector(self.plan), wait=_GONE if wait else 0.0)
 
     def _check(self) -> None:
         """Raise when somebody wants us to stop, or the time is over."""

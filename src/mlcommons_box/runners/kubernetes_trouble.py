@@ -1,4 +1,4 @@
-"""Why a run cannot start in a cluster, by its state and its events."""
+"""Why a run cannot start in a cluster, by its state and its events; and what becomes of one without its outputs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import NoReturn
 from mlcommons_box.errors import (
     EX_CANNOT_CREATE,
     EX_MISSING_INPUT,
+    EX_TEMPORARY,
     BoxError,
     CannotCreateError,
     MissingInputError,
     Problem,
 )
 from mlcommons_box.runners.failures import tail
+from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.kubernetes_client import Client, fail_with
 from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES, POD_FAILURES
 from mlcommons_box.runners.kubernetes_state import State, events_of, refusal_of
@@ -44,6 +46,15 @@ def raise_refusal(client: Client, job: str) -> None:
     refusal = refusal_of(found) if found else None
     if refusal:
         fail_with("the cluster does not make a pod for the job", refusal, CLIENT_FAILURES)
+
+
+def without_outputs(outcome: Outcome, why: str) -> Outcome:
+    """The outcome of a run whose outputs stayed in the cluster: without them it is no success."""
+    reason = f"its outputs could not be fetched: {why}"
+    if outcome.status == "succeeded":
+        return Outcome(status="lost", exit_status=EX_TEMPORARY, reason=f"the task succeeded, but {reason}")
+    words = f"{outcome.reason}; {reason}" if outcome.reason else reason
+    return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=words)
 
 
 def _events(client: Client, name: str) -> str:

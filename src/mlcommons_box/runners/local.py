@@ -163,6 +163,7 @@ class LocalRunner:
             lock=environment.lock_file,
             task=self.task_command(plan),
             asks_leader=False,
+            is_marked=True,
         )
 
     def task_command(self, plan: RunPlan) -> Command:

@@ -192,7 +192,7 @@ class SingularityRunner:
                 on_start=started,
                 timeout=plan.timeout,
                 mark=plan.id,
-                passes_signals_on=True,  # to the task alone: others of its processes serve the image's file system
+                contained=True,
             )
         finally:
             import shutil

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, Problem
+from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, CannotCreateError, Problem
 from mlcommons_box.host import LocalHost
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
 from mlcommons_box.planning import RunPlan, SetupPlan, on_platform, setup_on_platform
@@ -19,10 +20,16 @@ from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import submit
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import SCRIPT_FILE, Job, job_script
+from mlcommons_box.runners.job import SCRIPT_FILE, Job, job_script, without_secrets
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.registry import runner_for
-from mlcommons_box.runners.slurm_queue import SlurmBackend, slurm_problems, submit_array, submit_options
+from mlcommons_box.runners.slurm_queue import (
+    SlurmBackend,
+    element,
+    slurm_problems,
+    submit_array,
+    submit_options,
+)
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, run_directory, write
 
 
@@ -53,8 +60,10 @@ class SlurmRunner:
             )
         try:
             inner = self._inner(plan)
-            inner_runner(inner, self.platform, self.environ)
-            return problems + runner_for(inner).check(self._nested(plan))
+            inside = inner_runner(inner, self.platform, self.environ).check(self._nested(plan))
+            if self._is_made_by_nodes(plan):  # and this machine need not have the engine
+                inside = [each for each in inside if each.code != "no-engine"]
+            return problems + inside
         except BoxError as error:
             return [*problems, problem_of(error, self.platform)]
 
@@ -63,7 +72,7 @@ class SlurmRunner:
 
     def _nested(self, plan: SetupPlan) -> SetupPlan:
         inner = self._inner(plan)
-        return on_platform(plan, inner) if isinstance(plan, RunPlan) else setup_on_platform(plan, inner)
+        return self._inside(plan) if isinstance(plan, RunPlan) else setup_on_platform(plan, inner)
 
     def notes(self, plan: SetupPlan) -> list[str]:
         return runner_for(self._inner(plan)).notes(self._nested(plan))
@@ -72,16 +81,15 @@ class SlurmRunner:
         if not isinstance(plan, RunPlan):
             return runner_for(self._inner(plan)).commands(self._nested(plan))
         directory = job_directory(plan)
-        script, _ = self._script(plan)
-        write_script = Command(argv=("tee", str(directory / "job.sh")), input=script.encode())
+        script, _ = self._script(plan, shown=True)
         return [
             Command(argv=("mkdir", "-p", str(directory))),
-            write_script,
-            Command(argv=("sbatch", *self._options(plan), "job.sh"), directory=directory),
+            Command(argv=("tee", str(directory / SCRIPT_FILE)), input=script.encode("utf-8", "surrogateescape")),
+            Command(argv=("sbatch", *self._options(plan), SCRIPT_FILE), directory=directory),
         ]
 
     def _options(self, plan: RunPlan) -> list[str]:
-        return submit_options(self.platform, plan.id, on_platform(plan, self._inner(plan)).timeout)
+        return submit_options(self.platform, plan.id, self._inside(plan).timeout)
 
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
         if not self._is_made_by_nodes(plan):
@@ -109,13 +117,9 @@ class SlurmRunner:
         script, job = self._script(plan)
         directory = job_directory(plan)
         backend = SlurmBackend(self._options(plan))
-        submitted = submit(self.host, backend, str(directory), plan.id, script)
-        run = SubmittedRun(
-            queue=backend.name, id=submitted.id, directory=str(directory), login=None, engine=job.engine
-        )
-        write(run, directory.parent)
-        observer.started(run.native_id)
-        return run
+        with self._nothing_left([plan]):
+            submitted = submit(self.host, backend, str(directory), plan.id, script)
+        return self._noted(plan, submitted.id, job, observer)
 
     def start_all(self, plans: Sequence[RunPlan], observers: Sequence[Observer]) -> None:
         """Start many runs at once, as one job array: one request for the controller, however many they are."""
@@ -123,32 +127,60 @@ class SlurmRunner:
             for plan, observer in zip(plans, observers, strict=True):
                 self.start(plan, observer)
             return
-        first = plans[0]
-        self.prepare(first, observers[0])
-        jobs = []
-        for plan in plans:
-            script, job = self._script(plan)
-            directory = job_directory(plan)
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / SCRIPT_FILE).write_text(script, "utf-8", "surrogateescape")
-            (directory / SCRIPT_FILE).chmod(0o600)
-            jobs.append(job)
+        self.prepare(plans[0], observers[0])
         longest = max(plans, key=lambda plan: plan.timeout or math.inf)
         backend = SlurmBackend(self._options(longest))
-        place = run_directory(first) / "array"
-        array = submit_array(self.host, backend, str(place), [str(job_directory(plan)) for plan in plans])
+        with self._nothing_left(plans):
+            jobs = [self._written(plan) for plan in plans]
+            array = submit_array(self.host, backend, longest.id, [str(job_directory(plan)) for plan in plans])
         for number, (plan, job, observer) in enumerate(zip(plans, jobs, observers, strict=True)):
-            run = SubmittedRun(
-                queue=backend.name,
-                id=f"{array}_{number}",
-                directory=str(job_directory(plan)),
-                login=None,
-                engine=job.engine,
-            )
-            write(run, run_directory(plan))
-            observer.started(run.native_id)
+            self._noted(plan, element(array, number), job, observer)
 
-    def _script(self, plan: RunPlan) -> tuple[str, Job]:
-        nested = on_platform(plan, self._inner(plan))
+    def _written(self, plan: RunPlan) -> Job:
+        """Write the script of a run into its directory.  Raises :class:`CannotCreateError`."""
+        script, job = self._script(plan)
+        path = job_directory(plan) / SCRIPT_FILE
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(0o600)
+            path.write_text(script, "utf-8", "surrogateescape")
+        except OSError as error:
+            raise CannotCreateError(f"cannot write {str(path)!r}: {error.strerror}") from error
+        return job
+
+    def _noted(self, plan: RunPlan, native_id: str, job: Job, observer: Observer) -> SubmittedRun:
+        """Write down which job has a run, so that any process can come back to it."""
+        run = SubmittedRun(
+            queue=SlurmBackend.name,
+            id=native_id,
+            directory=str(job_directory(plan)),
+            engine=job.engine,
+            timeout=self._inside(plan).timeout,
+        )
+        write(run, run_directory(plan))
+        observer.started(run.native_id)
+        return run
+
+    @contextmanager
+    def _nothing_left(self, plans: Sequence[RunPlan]) -> Iterator[None]:
+        """Remove the directories of jobs that were not taken: a job that comes of one yet ends at once."""
+        try:
+            yield
+        except BoxError:
+            import shutil
+
+            for plan in plans:
+                shutil.rmtree(job_directory(plan), ignore_errors=True)
+            raise
+
+    def _inside(self, plan: RunPlan) -> RunPlan:
+        """The run on the platform that the job hands over to."""
+        return on_platform(plan, self._inner(plan))
+
+    def _script(self, plan: RunPlan, *, shown: bool = False) -> tuple[str, Job]:
+        """The script of a run; ``shown`` is one without secrets."""
+        nested = self._inside(plan)
         job = inner_runner(nested.platform, self.platform, self.environ).job(nested)
-        return job_script(job, nested, job_directory(plan), self.environ, {}), job
+        return job_script(
+            without_secrets(job) if shown else job, nested, job_directory(plan), self.environ, {}
+        ), job

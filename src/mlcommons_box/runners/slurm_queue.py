@@ -2,6 +2,9 @@
 
 How a job ended is learned from what it wrote itself, so that clusters without accounting are served as well; the
 queue is asked for what a job cannot write: that it waits, or that it was killed.  One question is for all jobs.
+
+An id is a number, with ``_4`` for an element of an array, and with ``;NAME`` where Slurm has said which of several
+clusters has the job.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from mlcommons_box.errors import (
     EX_CONFIGURATION,
@@ -16,7 +20,7 @@ from mlcommons_box.errors import (
     EX_TIMED_OUT,
     EX_UNAVAILABLE,
     BoxError,
-    ConfigurationError,
+    Interrupted,
     Location,
     Problem,
     UnavailableError,
@@ -25,23 +29,27 @@ from mlcommons_box.host import ConnectionLost, Host, quoted
 from mlcommons_box.model import Platform, SlurmOptions
 from mlcommons_box.process import Answer
 from mlcommons_box.runners.batch import JobState
-from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.interface import Outcome
-from mlcommons_box.runners.job import PREPARATION_LOG, SCRIPT_FILE
+from mlcommons_box.runners.job import SCRIPT_FILE
+from mlcommons_box.runners.slurm_failures import refusal, trouble
 from mlcommons_box.value import replace
 
 WAITING = (
     "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
-    "SUSPENDED", "STOPPED",
+    "SUSPENDED", "STOPPED", "POWER_UP_NODE", "EXPEDITING",
 )  # fmt: skip
-RUNNING = ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT")
-_OUT_OF_MEMORY = Outcome(status="failed", exit_status=137, reason="it used more memory than its job may")
+RUNNING = ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT", "UPDATE_DB")
+_FAILED = Outcome(
+    status="failed",
+    exit_status=EX_UNAVAILABLE,
+    reason="its job failed and could not say how, as when its node does not see the box and the workspace",
+)
 ENDED: Mapping[str, Outcome | None] = {
     "COMPLETED": None,  # it has not said how: that is no success
-    "FAILED": Outcome(status="failed", exit_status=EX_UNAVAILABLE, reason="its job failed and could not say how"),
+    "FAILED": _FAILED,
     "TIMEOUT": Outcome(status="failed", exit_status=EX_TIMED_OUT, reason="it ran longer than its job may"),
     "DEADLINE": Outcome(status="failed", exit_status=EX_TIMED_OUT, reason="its job's deadline had come"),
-    "OUT_OF_MEMORY": _OUT_OF_MEMORY,
+    "OUT_OF_MEMORY": Outcome(status="failed", exit_status=137, reason="it used more memory than its job may"),
     "NODE_FAIL": Outcome(status="failed", exit_status=EX_TEMPORARY, reason="its node failed"),
     "BOOT_FAIL": Outcome(status="failed", exit_status=EX_TEMPORARY, reason="its node did not start"),
     "PREEMPTED": Outcome(status="failed", exit_status=EX_TEMPORARY, reason="a more urgent job took its place"),
@@ -51,55 +59,29 @@ ENDED: Mapping[str, Outcome | None] = {
     "RECONFIG_FAIL": Outcome(status="failed", exit_status=EX_TEMPORARY, reason="its node could not start it"),
 }
 """squeue(1), "JOB STATE CODES", and what they mean for a run that has not said itself how it ended."""
+_LAUNCH = re.compile(r"launch|signal", re.IGNORECASE)
+"""Reasons of FAILED jobs that did not come to their own end: JobLaunchFailure, RaisedSignal:9(Killed)."""
 _SEPARATOR = "|"
 _FORMAT = f"%i{_SEPARATOR}%T{_SEPARATOR}%r"
-_FAILURES = (
-    Failure(
-        r"invalid partition",
-        "the cluster has no such partition",
-        "'sinfo -s' lists them: mend 'partition' in the platform file",
-    ),
-    Failure(
-        r"invalid account|Invalid qos|invalid account or account/partition combination",
-        "you may not use that account, quality of service or partition",
-        "'sacctmgr show associations user=$USER' lists what you may use",
-    ),
-    Failure(
-        r"Requested node configuration is not available|More processors requested than permitted"
-        r"|Memory specification can not be satisfied|Requested GRES",
-        "no node of the partition has what the run asks for",
-        "'sinfo -o \"%P %c %m %G\"' shows what nodes have: mend 'resources' in the platform file",
-    ),
-    Failure(
-        r"Requested time limit is invalid|time limit exceeds",
-        "the partition does not allow so much time",
-        "'sinfo -o \"%P %l\"' shows the limits: mend 'time' in the platform file",
-    ),
-    Failure(
-        r"unrecognized option|invalid option",
-        "sbatch does not know an argument",
-        "mend 'arguments' in the platform file",
-    ),
-    Failure(
-        r"Unable to contact slurm controller|Connection refused|Socket timed out|slurm_load_jobs error",
-        "Slurm's controller does not answer",
-        "'scontrol ping' asks it; try again later, or tell the administrators",
-    ),
-    Failure(
-        r"sbatch: (?:not found|command not found)|: not found",
-        "there is no Slurm here",
-        "name the host from which jobs are submitted",
-    ),
+_ID = re.compile(r"([0-9]+(?:_[0-9]+)?)(?:;([\w.-]+))?", re.ASCII)
+_OWN_SETTINGS = (
+    "for name in $(env | sed -n 's/^\\(SQUEUE_[A-Z0-9_]*\\)=.*/\\1/p;s/^\\(SACCT_[A-Z0-9_]*\\)=.*/\\1/p'); do\n"
+    '  unset "$name"\n'
+    "done"
 )
+"""What the user likes to see of the queue is not what is asked here."""
 
 
 def submit_options(platform: Platform, run_id: str, timeout: float | None) -> list[str]:
-    """The options of ``sbatch`` for a run; ``timeout`` is in seconds."""
+    """The options of ``sbatch`` for a run; ``timeout`` is in seconds.
+
+    Slurm's own log of a job would be opened by a pattern, in which ``%`` and ``\\`` of a directory's name mean
+    something; a job writes its logs itself.
+    """
     options, resources = platform.options, platform.resources
     if not isinstance(options, SlurmOptions):
         raise TypeError("a Slurm platform is needed")
-    words = ["--parsable", f"--job-name=mlbox-{run_id}", "--open-mode=append"]
-    words += [f"--output={PREPARATION_LOG}", f"--error={PREPARATION_LOG}"]
+    words = ["--parsable", f"--job-name={_job_name(run_id)}", "--output=/dev/null"]
     words.append("--requeue" if options.requeue else "--no-requeue")
     for name in ("partition", "account", "qos", "nodes"):
         value = getattr(options, name)
@@ -114,6 +96,10 @@ def submit_options(platform: Platform, run_id: str, timeout: float | None) -> li
     if timeout is not None:  # whole minutes, and the task's own time is kept by the job itself
         words.append(f"--time={math.ceil(timeout / 60) + 1}")
     return [*words, *platform.arguments]
+
+
+def _job_name(run_id: str) -> str:
+    return f"mlbox-{run_id}"
 
 
 def slurm_problems(platform: Platform) -> list[Problem]:
@@ -141,71 +127,112 @@ class SlurmBackend:
 
     def submission(self, directory: str, run_id: str) -> str:
         words = " ".join(map(quoted, self.options))
-        # What was submitted by a process that ended before it could note the id is found by its name.
-        return (
-            f"found=$(squeue --noheader --format=%A --name=mlbox-{run_id} 2>/dev/null | head -n 1)\n"
-            f'if [ -n "$found" ]; then echo "$found"; else sbatch {words} {SCRIPT_FILE}; fi'
-        )
+        return _once(run_id, f"sbatch {words} {SCRIPT_FILE}")
 
-    def array_submission(self, count: int) -> str:
-        """Starts many runs as one job array, from a directory with ``array.sh``, and prints the native id."""
-        words = [each for each in self.options if not each.startswith(("--output=", "--error="))]
-        shown = " ".join(map(quoted, [*words, "--output=/dev/null", f"--array=0-{count - 1}"]))
-        return f"sbatch {shown} array.sh"
+    def array_submission(self, run_id: str, directories: Sequence[str]) -> str:
+        """Starts the jobs in some directories as one array, and prints the native id.
+
+        Slurm keeps the list of them with the script, so that nothing of ours has to wait for the last job.
+        """
+        words = " ".join(map(quoted, (*self.options, "--chdir=/", f"--array=0-{len(directories) - 1}")))
+        listed = "".join(f"{directory}\n" for directory in directories)
+        script = _ARRAY_SCRIPT.format(directories=listed)
+        return _once(run_id, f"sbatch {words} <<'{_END_OF_SCRIPT}'\n{script}{_END_OF_SCRIPT}")
 
     def native_id(self, said: str) -> str:
-        found = re.fullmatch(r"(\d+(?:_\d+)?)(?:;[^\s]+)?", said.strip().splitlines()[-1] if said.strip() else "")
+        lines = said.strip().splitlines()
+        found = _ID.fullmatch(lines[-1].strip() if lines else "")
         if not found:
             raise ValueError(repr(said[:60]))
-        return found.group(1)
+        return found.group(0)
 
     def question(self, ids: Sequence[str]) -> str:
-        listed = ",".join(dict.fromkeys(each.partition("_")[0] for each in ids))
-        return (
-            f"said=$(squeue --array --noheader --states=all --format='{_FORMAT}' --jobs={listed} 2>&1)\n"
-            "status=$?\n"
-            'printf "%s\\n" "$said"\n'
-            "missing=\n"
-            f"for id in {' '.join(ids)}; do\n"
-            f'  case "\n$said" in (*"\n$id{_SEPARATOR}"*) ;; (*) missing=$missing,$id ;; esac\n'
-            "done\n"
-            # A job that is forgotten by the controller is remembered by the accounting, where there is one.
-            f'[ -z "$missing" ] || sacct --noheader --parsable2 --allocations --jobs="${{missing#,}}" '
-            "--format=JobID,State,Reason 2>/dev/null\n"
-            'case "$said" in (*"Invalid job id"*) exit 0 ;; esac\n'
-            'exit "$status"'
-        )
+        lines = [_OWN_SETTINGS, "answered=0"]
+        for cluster, members in _by_cluster(ids).items():
+            on = f" --clusters={cluster}" if cluster else ""
+            jobs = ",".join(dict.fromkeys(each.partition("_")[0] for each in members))
+            lines += [
+                f"said=$(squeue{on} --array --noheader --states=all --format='{_FORMAT}' --jobs={jobs} 2>&1)",
+                "status=$?",
+                'printf "%s\\n" "$said"',
+                "missing=",
+                f"for id in {' '.join(members)}; do",
+                f'  case "\n$said" in (*"\n$id{_SEPARATOR}"*) ;; (*) missing=$missing,$id ;; esac',
+                "done",
+                # A job that is forgotten by the controller is remembered by the accounting, where there is one.
+                f'[ -z "$missing" ] || sacct{on} --noheader --parsable2 --allocations --jobs="${{missing#,}}" '
+                "--format=JobID,State,Reason 2>/dev/null",
+                'case "$said" in (*"Invalid job id"*) status=0 ;; esac',
+                '[ "$status" = 0 ] || answered=$status',
+            ]
+        return "\n".join([*lines, 'exit "$answered"'])
 
     def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
         said = answer.stdout.decode("utf-8", "replace")
         if not answer.succeeded:
-            message, hint = explanation("Slurm does not say how the jobs are", said, explained(said, _FAILURES))
+            message, hint = trouble(said or answer.stderr.decode("utf-8", "replace"))
             raise ConnectionLost(message, hint=hint)  # the jobs go on meanwhile
+        asked = {each.partition(";")[0]: each for each in ids}
         states = {}
         for line in said.splitlines():
-            words = line.strip().split(_SEPARATOR)
-            if len(words) >= 2 and words[0] in ids and words[1]:
-                states[words[0]] = job_state(words[1], words[2] if len(words) > 2 else "")
+            number, *words = (word.strip() for word in line.split(_SEPARATOR))
+            if number in asked and words and words[0]:
+                states[asked[number]] = job_state(words[0], words[1] if len(words) > 1 else "")
         return states
 
     def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
-        listed = " ".join(ids)
-        if at_once:
-            return f"scancel {listed}"
-        # The job's own shell is asked first: it lets the task end in its own way, and says so.
-        return f"scancel --state=PENDING {listed}\nscancel --batch --signal=TERM {listed} 2>/dev/null\n:"
+        lines = []
+        for cluster, members in _by_cluster(ids).items():
+            command = f"scancel --clusters={cluster}" if cluster else "scancel"
+            listed = " ".join(members)
+            if at_once:
+                lines.append(f"{command} {listed}")
+            else:  # the job's own shell is asked first: it lets the task end in its own way, and says so
+                lines += [
+                    f"{command} --state=PENDING {listed}",
+                    f"{command} --batch --signal=TERM {listed} 2>/dev/null",
+                ]
+        return "\n".join([*lines, ":"])
 
     def refused(self, answer: Answer) -> BoxError:
-        said = (answer.stderr or answer.stdout).decode("utf-8", "replace")
-        failure = explained(said, _FAILURES)
-        message, hint = explanation("Slurm does not take the job", said, failure)
-        wrong = failure is not None and "platform file" in failure.remedy
-        return (ConfigurationError if wrong else UnavailableError)(message, hint=hint)
+        return refusal((answer.stderr or answer.stdout).decode("utf-8", "replace"))
+
+
+def _once(run_id: str, submission: str) -> str:
+    """A submission that is not done twice, and whose job is found though nobody heard of its id.
+
+    The process that submitted it may have ended, or the controller may have answered too late.
+    """
+    return (
+        f"submitted() {{ squeue --noheader --format=%A --name={_job_name(run_id)} 2>/dev/null | head -n 1; }}\n"
+        f"send() {{\n{submission}\n}}\n"
+        f"{_OWN_SETTINGS}\n"
+        "found=$(submitted)\n"
+        'if [ -z "$found" ]; then\n'
+        '  found=$(send) || { refused=$?; found=$(submitted); [ -n "$found" ] || return "$refused"; }\n'
+        "fi\n"
+        'printf "%s\\n" "$found"'
+    )
+
+
+def _by_cluster(ids: Sequence[str]) -> dict[str, list[str]]:
+    """Ids by their clusters, of which the one that is asked anyway has no name."""
+    found: dict[str, list[str]] = {}
+    for each in dict.fromkeys(ids):
+        number, _, cluster = each.partition(";")
+        found.setdefault(cluster, []).append(number)
+    return found
+
+
+def element(array: str, number: int) -> str:
+    """The id of an element of an array."""
+    job, semicolon, cluster = array.partition(";")
+    return f"{job}_{number}{semicolon}{cluster}"
 
 
 def job_state(word: str, reason: str) -> JobState:
     """What one state of squeue(1) or sacct(1) means; one that nobody knows is ``unknown``."""
-    name = word.split()[0].rstrip("+")  # 'CANCELLED by 1000', 'CANCELLED+'
+    name = (word.split() or [""])[0].rstrip("+")  # 'CANCELLED by 1000', 'CANCELLED+'
     why = "" if reason in ("None", "(null)") else reason
     if name in WAITING:
         return JobState(phase="waiting", reason=why or name.lower())
@@ -216,23 +243,19 @@ def job_state(word: str, reason: str) -> JobState:
         said = f"Slurm says {name}{f', {why}' if why else ''}"
         if outcome is not None:
             outcome = replace(outcome, reason=f"{outcome.reason}; {said}")
-        return JobState(phase="ended", outcome=outcome, reason=said)
+        by_itself = name == "COMPLETED" or (name == "FAILED" and not _LAUNCH.search(why))
+        return JobState(phase="ended", outcome=outcome, reason=said, by_itself=by_itself)
     return JobState(phase="unknown", reason=f"Slurm says {word}")
 
 
-def submit_array(host: Host, backend: SlurmBackend, place: str, directories: Sequence[str]) -> str:
-    """Submit the jobs in some directories as one array, and return its id; raises :class:`BoxError`.
-
-    ``place`` is a directory for the array itself, which is needed until its last job has begun.
-    """
-    listed = "".join(f"{directory}\n" for directory in directories)
-    script = _ARRAY_SCRIPT.format(list=quoted(f"{place}/list"))
-    answer = host.shell(
-        f"mkdir -p -- {quoted(place)} && cd -- {quoted(place)} || exit 73\n"
-        f"printf %s {quoted(listed)} >list || exit 73\n"
-        f"cat >array.sh <<'END' || exit 73\n{script}END\n"
-        f"{backend.array_submission(len(directories))}\n"
-    )
+def submit_array(host: Host, backend: SlurmBackend, run_id: str, directories: Sequence[str]) -> str:
+    """Submit the jobs in some directories as one array, and return its id; raises :class:`BoxError`."""
+    try:
+        answer = host.shell(f"submit() {{\n{backend.array_submission(run_id, directories)}\n}}\nsubmit\n")
+    except Interrupted:
+        with suppress(BoxError):
+            host.shell(f"scancel --name={_job_name(run_id)}", timeout=60)
+        raise
     if not answer.succeeded:
         raise backend.refused(answer)
     try:
@@ -241,8 +264,11 @@ def submit_array(host: Host, backend: SlurmBackend, place: str, directories: Seq
         raise UnavailableError(f"sbatch did not say what the jobs are called: {error}") from error
 
 
+_END_OF_SCRIPT = "MLBOX_END_OF_SCRIPT"
 _ARRAY_SCRIPT = """\
 #!/bin/sh
-run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {list})
+run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" <<'END'
+{directories}END
+)
 exec sh "$run/job.sh"
 """

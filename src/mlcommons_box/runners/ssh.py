@@ -29,7 +29,7 @@ from mlcommons_box.runners.batch import BatchBackend, JobState, submit
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import SCRIPT_FILE, Elsewhere, job_script
+from mlcommons_box.runners.job import SCRIPT_FILE, Elsewhere, job_script, without_secrets
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
 from mlcommons_box.runners.transfer import There, find, missing_there, send
@@ -61,8 +61,8 @@ class ProcessBackend:
         return {}
 
     def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
-        signal = "KILL" if at_once else "TERM"
-        return "\n".join(f"kill -s {signal} {each} 2>/dev/null" for each in ids) + "\n:"
+        # The script passes the request on, and kills its task when it is asked again.
+        return "\n".join(f"kill -s TERM {each} 2>/dev/null" for each in ids) + "\n:"
 
     def refused(self, answer: Answer) -> BoxError:
         return UnavailableError(f"the run cannot be started there\n{tail(answer.stderr)}")
@@ -132,7 +132,7 @@ class SshRunner:
             return []
         host = SshHost(self.login, self.environ)
         there = There.unknown(plan, self.options.directory)
-        script, _ = self._script(plan, there)
+        script, _ = self._script(plan, there, shown=True)
         box = f"{self.options.host}:{there.box}/"
         return [
             Command(argv=("rsync", "--archive", f"{plan.box.root}/", box)),
@@ -189,7 +189,9 @@ class SshRunner:
             directory=directory,
             login=self.login,
             engine=engine,
+            box=str(there.box),
             outputs=outputs_of(plan, there.plan(plan)),
+            timeout=plan.timeout,
         )
         write(run, run_directory(plan))
         observer.started(run.native_id)
@@ -204,8 +206,8 @@ class SshRunner:
         innermost = on_platform(on_platform(plan, inner), inner_platform(plan.box.root, inner.options.platform))
         return SlurmBackend(submit_options(inner, plan.id, innermost.timeout))
 
-    def _script(self, plan: RunPlan, there: There) -> tuple[str, str | None]:
-        """The script of the run over there, and the engine that it uses."""
+    def _script(self, plan: RunPlan, there: There, *, shown: bool = False) -> tuple[str, str | None]:
+        """The script of the run over there, and the engine that it uses; ``shown`` is one without secrets."""
         inner = self._inner(plan)
         nested = on_platform(plan, inner)
         if isinstance(inner.options, SlurmOptions):
@@ -216,13 +218,16 @@ class SshRunner:
         elsewhere = Elsewhere(
             box=plan.box.root, programs=there.programs, python=there.python, python_identity=there.python_identity
         )
-        runner = inner_runner(inner, self.platform, there.environ, there.caller, elsewhere)
+        given = {each.name for each in plan.environment if each.value is None}
+        variables = {name: "***" if shown else self.environ[name] for name in sorted(given & self.environ.keys())}
+        known = {**there.environ, **variables}
+        runner = inner_runner(inner, self.platform, known, there.caller, elsewhere)
         moved = there.plan(nested)
         problems = runner.check(moved)
         if problems:
             raise ProblemsError(problems)
         job = runner.job(moved)
-        given = {each.name for each in plan.environment if each.value is None}
-        variables = {name: self.environ[name] for name in sorted(given) if name in self.environ}
+        if shown:
+            job = without_secrets(job)
         script = job_script(job, moved, Path(there.run_directory(plan)), there.environ, variables)
         return script, job.engine

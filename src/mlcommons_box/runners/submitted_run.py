@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
-from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError
-from mlcommons_box.host import Host, LocalHost, Login, SshHost, quoted
+from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, Interrupted
+from mlcommons_box.host import ConnectionLost, Host, LocalHost, Login, SshHost, quoted
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.runners.batch import BatchBackend, Follower, Submitted
+from mlcommons_box.process import signals_noted
+from mlcommons_box.runners.batch import BatchBackend, Submitted
+from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import engine_failure
 from mlcommons_box.runners.interface import Observer, Outcome
-from mlcommons_box.runners.transfer import bring_back
+from mlcommons_box.runners.transfer import Output, bring_back
 from mlcommons_box.value import Value, as_data, replace
 
 FILE = "job.json"
 """In the run's directory on this machine, beside its record."""
-
-
-class Output(Value):
-    """An output to bring back: where it is there, where it belongs here, and its type."""
-
-    there: str
-    here: str
-    type: str
+_PAUSE = 2.0
+"""Seconds before outputs are asked for again."""
 
 
 class SubmittedRun(Value):
@@ -36,7 +33,10 @@ class SubmittedRun(Value):
     directory: str
     login: Login | None = None
     engine: str | None = None
+    box: str = ""
+    """The box's directory there, from which the outputs are brought back."""
     outputs: tuple[Output, ...] = ()
+    timeout: float | None = None
     outcome: Outcome | None = None
     """How it ended, once all of it is here."""
 
@@ -92,7 +92,9 @@ def read(directory: Path) -> SubmittedRun | None:
             directory=str(content["directory"]),
             login=None if login is None else Login(**login),
             engine=content["engine"],
-            outputs=tuple(Output(**each) for each in content["outputs"]),
+            box=str(content.get("box", "")),
+            outputs=tuple(Output(**{**each, "inputs": tuple(each["inputs"])}) for each in content["outputs"]),
+            timeout=content.get("timeout"),
             outcome=None if content.get("outcome") is None else Outcome(**content["outcome"]),
         )
     except FileNotFoundError:
@@ -103,15 +105,27 @@ def read(directory: Path) -> SubmittedRun | None:
 
 def outputs_of(plan: RunPlan, there: RunPlan) -> tuple[Output, ...]:
     """The outputs of a run that have to be brought back."""
+    inputs = [each.path for each in plan.inputs if not each.elsewhere]
     return tuple(
-        Output(there=str(far.path), here=str(near.path), type=near.type)
+        Output(
+            there=str(far.path),
+            here=str(near.path),
+            type=near.type,
+            inputs=tuple(str(each) for each in inputs if near.path in each.parents),
+        )
         for near, far in zip(plan.parameters, there.parameters, strict=True)
         if near.direction == "output" and not near.elsewhere
     )
 
 
 def follow(
-    run: SubmittedRun, host: Host, observer: Observer, directory: Path, *, stays: bool = True
+    run: SubmittedRun,
+    host: Host,
+    observer: Observer,
+    directory: Path,
+    *,
+    stays: bool = True,
+    ends: bool = False,
 ) -> Outcome | None:
     """Follow a run to its end and bring back what it made; None when it goes on.
 
@@ -125,33 +139,58 @@ def follow(
         Submitted(id=run.id, directory=run.directory),
         observer,
         lambda status, said: engine_failure(run.engine, status, said),
+        run.timeout,
     )
     outcome = None
     try:
-        outcome = follower.follow(stays=stays)
-    except BaseException:
+        outcome = follower.follow(stays=stays, ends=ends)
+    except BaseException as error:
         with suppress(Exception):  # what went wrong first is what has to be told
             collect(run, host, observer)
+        if follower.is_over and isinstance(error, BoxError):
+            failed = Outcome(status="failed", exit_status=error.exit_status, reason=error.message)
+            _end(run, failed, host, directory)
+        elif stays:  # nobody would ever come back to it
+            with suppress(Exception):
+                host.shell(run.backend().cancellation([run.id], at_once=False), timeout=60)
         raise
     if outcome is not None:
-        collect(run, host, observer)
-        write(replace(run, outcome=outcome), directory)
-        with suppress(BoxError):
-            parent = quoted(os.path.dirname(run.directory))
-            host.shell(f"rm -rf -- {quoted(run.directory)}; rmdir -- {parent} 2>/dev/null", timeout=60)
+        if not _collect_at_last(run, host, observer):
+            return None
+        _end(run, outcome, host, directory)
     return outcome
+
+
+def _end(run: SubmittedRun, outcome: Outcome, host: Host, directory: Path) -> None:
+    """All is here: nothing of the job is left where it ran."""
+    write(replace(run, outcome=outcome), directory)
+    with suppress(BoxError):
+        parent = quoted(os.path.dirname(run.directory))
+        host.shell(f"rm -rf -- {quoted(run.directory)}; rmdir -- {parent} 2>/dev/null", timeout=60)
+
+
+def _collect_at_last(run: SubmittedRun, host: Host, observer: Observer) -> bool:
+    """Bring the outputs back, however long the host cannot be reached; False when an interrupt ended that."""
+    while True:
+        try:
+            collect(run, host, observer)
+            return True
+        except Interrupted:
+            return False
+        except ConnectionLost as error:
+            observer.preparing(f"{error.message.splitlines()[0]}; the outputs are there, and we try again")
+        with signals_noted() as signals:
+            time.sleep(_PAUSE)
+        if signals:
+            return False
 
 
 def collect(run: SubmittedRun, host: Host, observer: Observer) -> None:
     """Bring the outputs back, of a run that failed as well: they are what tells why."""
     if run.login is None or not run.outputs:
-        return
+        return  # they are where they belong
     observer.preparing(f"bringing the outputs from {host.name}")
     try:
-        bring_back(
-            host,
-            [(each.there, Path(each.here), each.type) for each in run.outputs],
-            lambda _, chunk: observer.preparation_output(chunk),
-        )
+        bring_back(host, run.box, run.outputs, lambda _, chunk: observer.preparation_output(chunk))
     finally:
         observer.prepared()

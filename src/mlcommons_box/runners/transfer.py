@@ -7,7 +7,7 @@ what is gone here is removed there if we have sent it, and nothing else ever is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mlcommons_box.cache import file_name_of
@@ -22,15 +22,26 @@ from mlcommons_box.planning import BoundParameter, RunPlan, SetupPlan, holds
 from mlcommons_box.process import OnOutput
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
+from mlcommons_box.runners.sent_files import SENT_FILE, add_to_note, files_below, noted, pattern, remove
 from mlcommons_box.value import Value, replace
 
 PROGRAMS = (
     "docker", "podman", "nvidia-docker", "apptainer", "singularity", "uv", "rsync", "sbatch", "python3",
 )  # fmt: skip
 """What is looked for on a host."""
-_NOT_SENT = (".git", ".mlbox", "__pycache__", ".mlbox-partial")
-_SENT_FILE = ".mlbox/sent"
-"""What we have sent, below the box's directory there: paths that end with a NUL."""
+_OURS = (".mlbox", ".mlbox-partial")
+"""What is never data."""
+_NOT_SENT = (".git", "__pycache__", *_OURS)
+"""What does not belong to a box."""
+
+
+class Output(Value):
+    """An output to bring back: where it is there, where it belongs here, its type, and the inputs in it here."""
+
+    there: str
+    here: str
+    type: str
+    inputs: tuple[str, ...] = ()
 
 
 class There(Value):
@@ -105,21 +116,20 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
         'printf \'%s\\0\' "$place" "$(id -u)" "$(id -g)" "$(id -G)"',
         f'for program in {" ".join(PROGRAMS)}; do printf \'%s\\0\' "$(command -v "$program")"; done',
         f"printf '%s\\0' \"$({quoted(interpreter)} -c {quoted(identity)} 2>/dev/null; uname -sm)\"",
-        'cat -- "$place/' + _SENT_FILE + '" 2>/dev/null',
+        'cat -- "$place/' + SENT_FILE + '" 2>/dev/null',
         "printf '\\0'",
         "env -0 2>/dev/null || env | tr '\\n' '\\0'",
     ]
     answer = host.shell("\n".join(lines) + "\n", timeout=60)
     parts = answer.stdout.decode("utf-8", "surrogateescape").split("\0")
     head = 4 + len(PROGRAMS) + 1
-    if not answer.succeeded or len(parts) < head + 1:
+    if not answer.succeeded or len(parts) < head + 2:
         raise CannotCreateError(
             f"cannot make the directory {place!r} on {host.name}\n{tail(answer.stderr)}",
             hint="name another 'directory' in the platform file",
         )
-    end = parts.index("", head)
     box = Path(parts[0])
-    variables = (each.partition("=") for each in parts[end + 1 :] if "=" in each)
+    variables = (each.partition("=") for each in parts[head + 1 :] if "=" in each)
     return There(
         box=box,
         workspace=box / _workspace(plan),
@@ -132,7 +142,7 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
         programs={name: found for name, found in zip(PROGRAMS, parts[4:], strict=False) if found},
         python=interpreter,
         python_identity=parts[head - 1],
-        sent=frozenset(parts[head:end]),
+        sent=noted(parts[head]),
     )
 
 
@@ -142,20 +152,47 @@ def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
         raise UnavailableError(
             f"there is no rsync on {host.name}", hint="install it there: files are brought there by it"
         )
-    box, workspace = plan.box.root, plan.workspace
-    excluded = [f"--exclude={name}" for name in _NOT_SENT]
-    own = [f"/{_pattern(each.relative_to(box))}" for each in {workspace, plan.box.workspace} if holds(box, each)]
-    host.put([f"{box}/"], f"{there.box}/", *excluded, *(f"--exclude={each}" for each in own), on_output=on_output)
-    sent = set(_files(box, {workspace, plan.box.workspace}))
+    box, workspaces = plan.box.root, {plan.workspace, plan.box.workspace}
     brought = _brought(plan)
-    if brought:
-        names = [f"{workspace}/./{each.path.relative_to(workspace)}" for each in brought]
-        host.put(names, f"{there.workspace}/", *excluded, "--relative", on_output=on_output)
-        for each in brought:
-            if each.direction == "input":
-                prefix = there.workspace.relative_to(there.box)
-                sent |= {str(prefix / name) for name in _below(each.path, workspace)}
-    _note(host, there, sent, kept={str(there.path(plan, each.path).relative_to(there.box)) for each in brought})
+    sent = set(files_below(box, _NOT_SENT, without=workspaces))
+    for each in brought:
+        place = there.path(plan, each.path).relative_to(there.box)
+        sent |= {str(place / name) for name in _content(each)}
+    directories = [each.path for each in brought if each.type == "directory"]
+    bound = [there.path(plan, each.path) for each in plan.parameters if holds(plan.workspace, each.path)]
+    remove(
+        host,
+        there.box,
+        _gone(there, sent, [PurePosixPath(each.relative_to(there.box)) for each in bound]),
+        there.sent,
+        make=[there.path(plan, each) for each in directories],
+    )
+    excluded = [f"--exclude={name}" for name in _NOT_SENT]
+    own = [
+        f"--exclude=/{pattern(each.relative_to(box))}" for each in workspaces if holds(box, each) and each != box
+    ]
+    host.put([f"{box}/"], f"{there.box}/", *excluded, *own, on_output=on_output)
+    kept = [f"--exclude={name}" for name in _OURS]
+    for path in directories:
+        if any(path.iterdir()):
+            host.put([f"{path}/"], f"{there.path(plan, path)}/", *kept, on_output=on_output)
+    files = [
+        f"{plan.workspace}/./{each.path.relative_to(plan.workspace)}" for each in brought if each.type == "file"
+    ]
+    if files:
+        host.put(files, f"{there.workspace}/", "--relative", "--copy-links", on_output=on_output)
+    add_to_note(host, there.box, sorted(sent - there.sent))
+
+
+def _gone(there: There, sent: set[str], bound: Sequence[PurePosixPath]) -> list[str]:
+    """What was there because of us and is here no longer, in the box and where the parameters are bound to."""
+    workspaces = PurePosixPath("workspace"), PurePosixPath("workspaces")
+
+    def looked_at(name: str) -> bool:
+        path = PurePosixPath(name)
+        return not any(map(path.is_relative_to, workspaces)) or any(map(path.is_relative_to, bound))
+
+    return sorted(name for name in there.sent - sent if looked_at(name))
 
 
 def _brought(plan: RunPlan) -> list[BoundParameter]:
@@ -163,7 +200,7 @@ def _brought(plan: RunPlan) -> list[BoundParameter]:
     found = [
         each
         for each in plan.parameters
-        if holds(plan.workspace, each.path) and not each.elsewhere and os.path.lexists(each.path)
+        if holds(plan.workspace, each.path) and not each.elsewhere and each.path.exists()
     ]
     return [
         each
@@ -176,54 +213,12 @@ def _brought(plan: RunPlan) -> list[BoundParameter]:
     ]
 
 
-def _note(host: Host, there: There, sent: set[str], kept: Iterable[str]) -> None:
-    """Remove what we had sent and is gone here, of what was looked at now; and note what is there."""
-    inputs = [PurePosixPath(each) for each in kept]
-    workspaces = PurePosixPath("workspace"), PurePosixPath("workspaces")
-
-    def looked_at(name: str) -> bool:
-        path = PurePosixPath(name)
-        return not any(path.is_relative_to(each) for each in workspaces) or any(
-            path.is_relative_to(each) for each in inputs
-        )
-
-    gone = sorted(name for name in there.sent - sent if looked_at(name))
-    noted = (there.sent - set(gone)) | sent
-    if noted == there.sent:
-        return
-    names = " ".join(quoted(f"./{name}") for name in gone)
-    listing = "".join(f"{name}\0" for name in sorted(noted))
-    # printf knows the NUL as an escape; a backslash in a name would be one as well.
-    escaped = listing.replace("\\", "\\\\").replace("%", "%%").replace("\0", "\\0")
-    answer = host.shell(
-        f"cd -- {quoted(there.box)} || exit 73\n"
-        + (f"rm -f -- {names}\n" if gone else "")
-        + f"mkdir -p .mlbox && printf {quoted(escaped)} >{_SENT_FILE}.partial "
-        f"&& mv -f {_SENT_FILE}.partial {_SENT_FILE}\n"
-    )
-    if not answer.succeeded:
-        raise CannotCreateError(f"cannot note on {host.name} what was sent\n{tail(answer.stderr)}")
-
-
-def _files(root: Path, without: set[Path]) -> Iterator[str]:
-    """The files of the box that are sent, relative to it."""
-    for parent, folders, names in os.walk(root):
-        folders[:] = [each for each in folders if each not in _NOT_SENT and Path(parent, each) not in without]
-        yield from (os.path.relpath(os.path.join(parent, name), root) for name in names if name not in _NOT_SENT)
-
-
-def _below(path: Path, workspace: Path) -> Iterator[str]:
-    if not path.is_dir():
-        yield str(path.relative_to(workspace))
-        return
-    for parent, folders, names in os.walk(path):
-        folders[:] = [each for each in folders if each not in _NOT_SENT]
-        yield from (os.path.relpath(os.path.join(parent, name), workspace) for name in names)
-
-
-def _pattern(path: Path) -> str:
-    """A path as rsync's patterns have it, where some characters stand for others."""
-    return "".join(f"\\{each}" if each in "*?[\\" else each for each in str(path))
+def _content(parameter: BoundParameter) -> Iterator[str]:
+    """The files of a parameter, relative to it; of a file, that one."""
+    if parameter.type == "file":
+        yield "."
+    else:
+        yield from files_below(parameter.path, _OURS)
 
 
 def missing_there(host: Host, plan: RunPlan) -> list[Problem]:
@@ -249,14 +244,28 @@ def missing_there(host: Host, plan: RunPlan) -> list[Problem]:
     ]
 
 
-def bring_back(host: Host, outputs: Sequence[tuple[str, Path, str]], on_output: OnOutput) -> list[str]:
-    """Bring outputs back: ``(path there, path here, type)`` each; returns those that are not there."""
-    tests = [f"[ -e {quoted(path)} ] && echo {number}" for number, (path, _, _) in enumerate(outputs)]
+def bring_back(host: Host, box: str, outputs: Sequence[Output], on_output: OnOutput) -> list[str]:
+    """Bring the outputs of the box over there back; returns those that are not there.
+
+    They are noted as what is there because of us: what is removed here shall not come back.
+    """
+    tests = [f"[ -e {quoted(each.there)} ] && echo {number}" for number, each in enumerate(outputs)]
     answer = host.shell("\n".join([*tests, ":"]) + "\n", timeout=60)
     present = {int(number) for number in answer.stdout.decode().split()}
+    names = []
     for number in sorted(present):
-        path, target, kind = outputs[number]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        is_directory = kind == "directory"
-        host.get(path + "/" if is_directory else path, target, on_output=on_output)
-    return [path for number, (path, _, _) in enumerate(outputs) if number not in present]
+        each, here = outputs[number], Path(outputs[number].here)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        place = PurePosixPath(os.path.relpath(each.there, box))
+        if each.type == "directory":
+            # A task does not change its inputs; whoever sits here may have done so meanwhile.
+            options = [f"--exclude={name}" for name in _OURS]
+            options += [f"--exclude=/{pattern(Path(os.path.relpath(path, here)))}" for path in each.inputs]
+            host.get(each.there, here, *options, on_output=on_output)
+            names += [str(place / name) for name in files_below(here, _OURS)]
+        else:
+            options = [f"--include=/{pattern(Path(here.name))}", "--exclude=*", "--copy-links"]
+            host.get(os.path.dirname(each.there), here.parent, *options, on_output=on_output)
+            names.append(str(place))
+    add_to_note(host, Path(box), names)
+    return [each.there for number, each in enumerate(outputs) if number not in present]

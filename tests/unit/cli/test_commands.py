@@ -294,10 +294,10 @@ class TestRun:
         assert "gone.txt" in result.err
 
     def test_a_platform_without_a_runner_is_unavailable(self, make_box: MakeBox, mlbox: Call) -> None:
-        platform = "schema_type: mlbox_slurm\nschema_version: 1.1.0\nplatform: local\n"
+        platform = "schema_type: mlbox_runner\nschema_version: 1.1.0\nrunner: moon\n"
         result = mlbox("run", make_box({"platforms/remote.yaml": platform}), "--platform=remote", "--dry-run")
         assert result.status == EX_UNAVAILABLE
-        assert "slurm runner, which this version does not have" in result.err
+        assert "moon runner, which this version does not have" in result.err
 
     def test_mistakes_in_other_runs_do_not_stop_a_run(self, make_box: MakeBox, mlbox: Call) -> None:
         root = make_box({"run/broken.yaml": "a: 1\n"})

@@ -1,0 +1,195 @@
+"""The processes that one command has started, wherever they went: to look for, to ask, to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+RUN_MARK = "MLCOMMONS_BOX_RUN"
+"""Environment variable that marks every process of one run."""
+_POLL = 0.05
+_BRIEF = 2.0
+"""Seconds in which a system does not give out all its process numbers."""
+
+
+class Client:
+    """One process; the engine that it speaks to has processes of its own."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def ask_to_end(self) -> None:
+        """Ask it to end."""
+        self.signal(signal.SIGTERM)
+
+    def end(self, grace: float) -> int:
+        """Nothing of it is left."""
+        return 0
+
+
+class Tree:
+    """Every process that a command started: its group, its descendants, and all that carry its mark."""
+
+    def __init__(self, leader: int, mark: str | None, *, contained: bool = False) -> None:
+        self.contained = contained
+        self.leader = leader
+        self.mark = None if mark is None else f"{RUN_MARK}={mark}".encode()
+        own = _process(leader)
+        self.born = own.born if own else 0
+        self.began = time.monotonic()
+
+    def _first(self) -> int:
+        """The lowest number that a process of the tree may have: numbers grow, until they begin anew."""
+        brief = time.monotonic() - self.began < _BRIEF
+        return self.leader if brief and _last_process() >= self.leader else 0
+
+    def members(self) -> set[int]:
+        """The process ids that are alive; empty where the system has no ``/proc``."""
+        processes = {found.pid: found for found in _processes(self._first()) if found.born >= self.born}
+        found = {pid for pid, process in processes.items() if process.group == self.leader}
+        if self.mark:
+            found |= {pid for pid in processes if _carries(pid, self.mark)}
+        children: dict[int, list[int]] = {}
+        for pid, process in processes.items():
+            children.setdefault(process.parent, []).append(pid)
+        waiting = [self.leader, *found]
+        while waiting:
+            for pid in children.get(waiting.pop(), ()):
+                if pid not in found:
+                    found.add(pid)
+                    waiting.append(pid)
+        return found - {os.getpid()}
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of them."""
+        members = self.members()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, number)
+        for pid in members - {self.leader}:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def ask_to_end(self) -> None:
+        """Ask the task to end: all of the tree, or what of it is in a process namespace of its own.
+
+        The first process of such a namespace is the engine's and ends all others with itself, unless it is alone.
+        """
+        depths = {pid: _namespaced(pid) for pid in self.members()} if self.contained else {}
+        here = len(_namespaced(os.getpid()))
+        contained = [pid for pid, numbers in depths.items() if len(numbers) > here]
+        tasks = [pid for pid in contained if depths[pid][-1] != 1] or contained
+        if not tasks:
+            self.signal(signal.SIGTERM)
+        for pid in tasks:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM)
+
+    def end(self, grace: float) -> int:
+        """End those that outlived the leader; returns how many there were."""
+        members = self.members() - {self.leader}
+        if not members:
+            return 0
+        self.signal(signal.SIGTERM)
+        kill_at = time.monotonic() + min(grace, 2.0)
+        while self.members() - {self.leader}:
+            if time.monotonic() >= kill_at:
+                self.signal(signal.SIGKILL)
+            time.sleep(_POLL)
+        return len(members)
+
+
+class _Process(NamedTuple):
+    """A line of ``/proc/PID/stat`` (proc(5)); ``born`` is in clock ticks since the system's start."""
+
+    pid: int
+    parent: int
+    group: int
+    born: int
+
+
+def _process(pid: int) -> _Process | None:
+    """A process that is alive; None for one that has ended."""
+    try:
+        with Path("/proc", str(pid), "stat").open("rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return _Process(pid, int(fields[1]), int(fields[2]), int(fields[19]))
+
+
+def start_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since the system's start; 0 where that cannot be learned."""
+    found = _process(pid)
+    return found.born if found else 0
+
+
+def is_running(pid: int, started_ticks: int) -> bool:
+    """Whether the process of that id is alive and is the one that began then: ids are used again."""
+    if not sys.platform.startswith("linux"):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+    found = _process(pid)
+    return found is not None and found.born == started_ticks
+
+
+def _processes(first: int) -> Iterator[_Process]:
+    """Every process of this user (of everyone, for root) that is alive and may be younger than ``first``."""
+    if not sys.platform.startswith("linux"):
+        return
+    user = os.getuid()
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit() or int(entry.name) < first:
+                continue
+            try:
+                if user and entry.stat().st_uid != user:
+                    continue
+            except OSError:
+                continue
+            found = _process(int(entry.name))
+            if found:
+                yield found
+
+
+def _last_process() -> int:
+    """The number that the system gave last (proc(5), loadavg); 0 where it does not say."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[-1])
+    except (OSError, ValueError):
+        return 0
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    try:
+        with Path("/proc", str(pid), "environ").open("rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _namespaced(pid: int) -> list[int]:
+    """The numbers of a process in our process namespace and in those within it (proc(5), NSpid)."""
+    try:
+        with Path("/proc", str(pid), "status").open("rb") as file:
+            line = next((line for line in file if line.startswith(b"NSpid:")), b"")
+    except OSError:
+        return []
+    return [int(word) for word in line.split()[1:]]
