@@ -160,8 +160,8 @@ def plan_run(
 def on_platform(plan: RunPlan, platform: Platform) -> RunPlan:
     """The same run on the platform that the plan's own hands over to: a host's, or a queue's.
 
-    The own platform has the last word on the environment, and those that handed over to it before; the shorter limit
-    of time holds.
+    The own platform has the last word on the environment, and those that handed over to it before; the shorter
+    limit of time holds.
     """
     own = tuple(each for each in plan.environment if each not in plan.task.environment)
     limits = [limit for limit in (plan.timeout, platform.resources.time) if limit is not None]

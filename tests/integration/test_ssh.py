@@ -425,10 +425,9 @@ def test_the_example_box_gives_the_same_bytes_there(
     lab = f"schema_type: mlbox_ssh\nschema_version: 1.1.0\nhost: {engines.SSH_HOST}\nplatform: inner\n"
     lab += f"directory: {directory}/box\nenvironment: {{MLCOMMONS_BOX_CACHE: {HOME / directory}/cache}}\n"
     write_files(root, {"platforms/lab.yaml": lab, "platforms/inner.yaml": inner})
-    result = subprocess.run(
-        [*mnist.MLBOX, "run", str(root), "--all", "--platform=lab"],
-        env={**os.environ, SSH_CONFIG_VARIABLE: str(engines.ssh_config())}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [*mnist.MLBOX, "run", str(root), "--all", "--platform=lab"]
+    environment = {**os.environ, SSH_CONFIG_VARIABLE: str(engines.ssh_config())}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert mnist.metrics(root)["model_sha256"] == SHA256
     assert mnist.sha256(root / "workspace/model/model.keras") == SHA256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import pytest
 
 from mlcommons_box.cli.drop_in import docker
 from mlcommons_box.cli.main import main
+from mlcommons_box.contract import Recorder
 from mlcommons_box.errors import EX_CONFIGURATION, EX_DEFINITION, EX_MISSING_INPUT
-from tests.conftest import REPOSITORY, MakeBox
+from mlcommons_box.host import Login
+from mlcommons_box.runners.submitted_run import SubmittedRun, follow
+from mlcommons_box.runners.transfer import Output
+from tests.conftest import REPOSITORY, MakeBox, write_files
+from tests.unit.test_follower import Leaving
 
 PUBLISHED = REPOSITORY / "tests/definitions/valid/published"
 DOCKER = "schema_type: mlbox_docker\nschema_version: 1.0.0\nimage: {}\ndocker_runtime: docker\n"
@@ -112,3 +118,80 @@ def put_docker_on_the_path(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
+
+
+# ---- Other hosts ---------------------------------------------------------------------------------
+
+
+def ssh_lines(root: Path, said: Callable[[], str]) -> list[str]:
+    """The commands of a run on another host; none is started."""
+    assert main(["run", str(root), "--platform=lab", "--dry-run"]) == 0
+    return said().splitlines()
+
+
+@pytest.fixture
+def with_ssh(make_box: MakeBox, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A box with a platform of another host, and clients that are there."""
+
+    def make(platform: str) -> Path:
+        root = make_box({"platforms/lab.yaml": platform, "platforms/docker.yaml": DOCKER.format("a")})
+        write_files(root.parent, {f"bin/{name}": "#!/bin/sh\nexit 1\n" for name in ("ssh", "rsync")})
+        write_files(root, {"build/Dockerfile": "FROM b\n"})
+        for program in (root.parent / "bin").iterdir():
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(root.parent / "bin"))
+        return root
+
+    return make
+
+
+FORMS = {
+    "tutorial": (PUBLISHED / "mnist/platforms/ssh.yaml").read_text(),
+    "release": (REPOSITORY / "tests/definitions/valid/platform/ssh_0_2_3.yaml").read_text(),
+    "now": "schema_type: mlbox_ssh\nschema_version: 1.1.0\nhost: REMOTE_HOST\nuser: USER\nplatform: docker.yaml\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_an_ssh_platform_is_run(
+    form: str, with_ssh: Callable[[str], Path], said: Callable[[], str]
+) -> None:
+    """The tutorial's own was refused by the runner of the release, which read keys that no document had."""
+    lines = ssh_lines(with_ssh(FORMS[form]), said)
+    assert any(line.startswith("rsync --archive ") and " REMOTE_HOST:" in line for line in lines)
+    (command,) = (line for line in lines if line.startswith("ssh "))
+    assert " -l USER " in command
+    assert " -- REMOTE_HOST sh " in command
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_keys_of_hosts_were_not_checked(
+    form: str, with_ssh: Callable[[str], Path], said: Callable[[], str]
+) -> None:
+    """``-o StrictHostKeyChecking=no`` was part of every command: anybody could be the host."""
+    text = "\n".join(ssh_lines(with_ssh(FORMS[form]), said))
+    assert "StrictHostKeyChecking" not in text
+    assert "UserKnownHostsFile" not in text
+
+
+def test_a_key_that_was_given_made_every_command_fail(
+    with_ssh: Callable[[str], Path], said: Callable[[], str]
+) -> None:
+    """``-i KEY`` came to be one word with what followed."""
+    lines = ssh_lines(with_ssh(FORMS["release"]), said)
+    (command,) = (line for line in lines if line.startswith("ssh "))
+    words = shlex.split(command.partition("<<")[0])
+    assert words[words.index("-i") + 1] == "/home/user/.ssh/gcp_rsa"
+
+
+def test_what_a_failed_run_left_on_its_host_was_lost(tmp_path: Path) -> None:
+    """Results were brought back only when the task had succeeded."""
+    host, output = Leaving(), Output(there="/box/out", here=str(tmp_path / "out"), type="directory")
+    host.status = "task 1"
+    run = SubmittedRun(
+        queue="process", id="7", directory="/box/job", login=Login(host="lab"), box="/box", outputs=(output,)
+    )
+    outcome = follow(run, host, Recorder(), tmp_path)
+    assert outcome is not None
+    assert outcome.exit_status == 1
+    assert host.copied == ["/box/out"]

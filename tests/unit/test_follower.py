@@ -317,7 +317,7 @@ def test_a_run_that_nobody_knows_any_more_is_lost(host: FakeHost, recorder: Reco
 def test_a_waiting_run_says_what_it_waits_for(host: FakeHost, recorder: Recorder) -> None:
     host.alive = "unknown"
     waiting = JobState(phase="waiting", reason="Priority")
-    host.events = [host.writes()] * 12 + [host.writes(status="task 0")]
+    host.events = [*[host.writes()] * 12, host.writes(status="task 0")]
     assert follow(host, recorder, Queue(waiting)) is not None
     assert "waiting in the queue (Priority)" in recorder.steps
 

@@ -515,3 +515,33 @@ class TestFinding:
         with pytest.raises(ConfigurationError, match="20270101T000000-99999999"):
             store.find(None)
         assert store.find("ann/bye").run == "ann/bye"
+
+
+# ---- Runs that go on without us -------------------------------------------------------------------
+
+
+def test_a_run_that_goes_on_by_itself_is_not_lost_with_its_supervisor(store: RunStore, record: RunRecord) -> None:
+    gone = replace(record.supervisor, started_ticks=1)
+    store.write(replace(record, supervisor=gone))
+    assert store.read(record.id).status == "lost"
+    store.write(replace(record, supervisor=gone, detached=True))
+    assert store.read(record.id).status == "running"
+
+
+def test_a_record_of_before_there_were_such_runs_is_read(store: RunStore, record: RunRecord) -> None:
+    store.write(record)
+    path = store.path(record.id, RECORD_FILE)
+    content = json.loads(path.read_text())
+    del content["detached"]
+    path.write_text(json.dumps(content))
+    assert store.read(record.id) == record
+    assert store.read(record.id).detached is False
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None, []])
+def test_a_record_that_says_it_in_another_way_is_damaged(store: RunStore, record: RunRecord, value: object) -> None:
+    store.write(record)
+    path = store.path(record.id, RECORD_FILE)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "detached": value}))
+    with pytest.raises(ConfigurationError, match="'detached' cannot be"):
+        store.read(record.id)

@@ -83,6 +83,8 @@ class BatchBackend(Protocol):
     """One kind of queue.  Pure: shell text for the host that has the queue, and the reading of what it says."""
 
     name: str
+    place: str | None
+    """Where its runs are; None for the host itself."""
 
     def submission(self, directory: str, run_id: str) -> str:
         """Starts ``job.sh`` in the current directory, the run's own, and prints the native id."""

@@ -60,6 +60,7 @@ class Follower:
     ) -> None:
         self.host = host
         self.backend = backend
+        self.place = host.name if backend.place is None else backend.place
         self.submitted = submitted
         self.observer = observer
         self.explain = explain
@@ -164,9 +165,9 @@ class Follower:
         if state is not None and state.phase == "waiting":
             self._say(f"waiting in the queue{f' ({state.reason})' if state.reason else ''}")
         elif report.phase == "queued":
-            self._say(f"waiting for {self.submitted.id} to begin on {self.host.name}")
+            self._say(f"waiting for {self.submitted.id} to begin on {self.place}")
         elif report.phase == "preparing":
-            self._say(f"preparing on {self.host.name}")
+            self._say(f"preparing on {self.place}")
         elif self._said is not None:
             self._said = None
             self.observer.prepared()
@@ -251,14 +252,14 @@ class Follower:
         shown = tail(said)
         if what == "missing":
             return UnavailableError(
-                f"what the run needs is not on {self.host.name}\n{shown}",
+                f"what the run needs is not on {self.place}\n{shown}",
                 hint="install it there, or use another platform there",
             )
         if what == "preparation":
             reason = self.explain(1, said.decode("utf-8", "replace"))
-            return PreparationError(f"the preparation failed on {self.host.name}\n{shown}", hint=reason)
+            return PreparationError(f"the preparation failed on {self.place}\n{shown}", hint=reason)
         return CannotCreateError(
-            f"cannot create directories on {self.host.name}\n{shown}", hint="free some space there"
+            f"cannot create directories on {self.place}\n{shown}", hint="free some space there"
         )
 
     def _without_status(self, state: JobState | None) -> Outcome:

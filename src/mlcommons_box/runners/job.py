@@ -16,7 +16,8 @@ from mlcommons_box import process
 from mlcommons_box.errors import Problem
 from mlcommons_box.host import quoted, script_of
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import RUN_MARK, CallerVariable, Command, redacted, redacted_words
+from mlcommons_box.process import CallerVariable, Command, redacted, redacted_words
+from mlcommons_box.process_tree import RUN_MARK
 from mlcommons_box.value import Value, replace
 
 STATUS_FILE = "status"

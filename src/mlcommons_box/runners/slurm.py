@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, CannotCreateError, Problem
 from mlcommons_box.host import LocalHost
-from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
+from mlcommons_box.model import DockerOptions, LocalOptions, Platform, SlurmOptions
 from mlcommons_box.planning import RunPlan, SetupPlan, on_platform, setup_on_platform
 from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import submit
@@ -31,6 +31,7 @@ from mlcommons_box.runners.slurm_queue import (
     submit_options,
 )
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, run_directory, write
+from mlcommons_box.value import replace
 
 
 class SlurmRunner:
@@ -181,6 +182,8 @@ class SlurmRunner:
         """The script of a run; ``shown`` is one without secrets."""
         nested = self._inside(plan)
         job = inner_runner(nested.platform, self.platform, self.environ).job(nested)
+        if isinstance(nested.platform.options, LocalOptions):
+            job = replace(job, needs=())  # its environment was made here, and a node need not have what makes one
         return job_script(
             without_secrets(job) if shown else job, nested, job_directory(plan), self.environ, {}
         ), job

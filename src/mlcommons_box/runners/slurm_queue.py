@@ -121,6 +121,7 @@ class SlurmBackend:
     """Slurm, as the loop of :mod:`.batch` asks it."""
 
     name = "slurm"
+    place: str | None = "its node"
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self.options = tuple(options)

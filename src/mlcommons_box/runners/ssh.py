@@ -40,6 +40,7 @@ class ProcessBackend:
     """No queue: a run is a process of the host, which goes on by itself."""
 
     name = "process"
+    place: str | None = None
 
     def submission(self, directory: str, run_id: str) -> str:
         return (
@@ -133,7 +134,7 @@ class SshRunner:
         host = SshHost(self.login, self.environ)
         there = There.unknown(plan, self.options.directory)
         script, _ = self._script(plan, there, shown=True)
-        box = f"{self.options.host}:{there.box}/"
+        box = f"{self.options.host}:{str(there.box).removeprefix('$HOME/')}/"
         return [
             Command(argv=("rsync", "--archive", f"{plan.box.root}/", box)),
             host.shell_command(script),
