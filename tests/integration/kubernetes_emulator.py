@@ -216,6 +216,8 @@ class Pod:
                 start_new_session=True,
             )
         self.running[container["name"]] = child
+        if self.is_stopped:  # while it was being started
+            child.kill()
         return child
 
     def status(self, container: Data) -> Data:
@@ -236,7 +238,8 @@ class Pod:
         time.sleep(0.1)
         code = 0
         for container in spec.get("initContainers", ()):
-            code = code or self._wait([self.start(container)])
+            if not self.is_stopped:
+                code = code or self._wait([self.start(container)])
         if code == 0 and not self.is_stopped:
             children = [self.start(container) for container in spec["containers"]]
             self._wait(children[:1])

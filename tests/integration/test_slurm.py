@@ -39,7 +39,7 @@ from mlcommons_box.process import Command, capture
 from tests import engines
 from tests.conftest import write_files
 from tests.integration import mnist
-from tests.integration.test_real_engines import RECIPE
+from tests.integration.test_real_engines import DOCKERFILE, RECIPE
 
 MLBOX = [sys.executable, "-m", "mlcommons_box"]
 SMALL = Resources(cpus=1, memory=200 * 1024**2)
@@ -58,6 +58,14 @@ def queue(*words: str) -> list[str]:
 
 def until(happened: Callable[[], object], seconds: float = 30) -> None:
     assert eventually(lambda: bool(happened()), seconds)
+
+
+def image_of(name: str, made_from: bytes) -> Path:
+    """Where an image is, which is made once, for as long as what it is made from stays the same."""
+    image = engines.STATE / f"{name}-{hashlib.sha256(made_from).hexdigest()[:12]}.sif"
+    for former in set(engines.STATE.glob(f"{name}-*.sif")) - {image}:
+        former.unlink()
+    return image
 
 
 # ---- The promises of every runner ----------------------------------------------------------------
@@ -118,9 +126,9 @@ class BriefContract(SlurmContract):
 class TestApptainer(BriefContract, ContainerContract):
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def image(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
-        text = "schema_type: mlbox_singularity\nschema_version: 1.1.0\n"
-        text += f"image: {tmp_path_factory.mktemp('images')}/act.sif\n"
+    def image(cls) -> None:
+        made_from = (RECIPE + BOX["build/act.py"]).encode()
+        text = f"schema_type: mlbox_singularity\nschema_version: 1.1.0\nimage: {image_of('act', made_from)}\n"
         cls.box_files = {"build/Singularity.recipe": RECIPE, "platforms/inside.yaml": text}
 
     @pytest.fixture
@@ -208,7 +216,7 @@ class Desk:
                 yield process
             finally:
                 if process.poll() is None:
-                    process.kill()
+                    process.terminate()
 
     def record(self) -> dict[str, Any]:
         """The record of the latest run."""
@@ -225,10 +233,10 @@ class Desk:
     def state(self) -> str:
         return " ".join(line.split(" ", 1)[1] for line in queue(f"--jobs={self.job()}"))
 
-    def until_ready(self) -> None:
+    def until_ready(self, seconds: float = 30) -> None:
         """The task has begun."""
         directory = self.root / "workspace/.mlbox/runs"
-        until(lambda: any(path.read_bytes() for path in directory.glob("*/job/stdout.log")))
+        until(lambda: any(path.read_bytes() for path in directory.glob("*/job/stdout.log")), seconds)
 
     def open_gate(self) -> None:
         (self.root / "workspace/out/gate").touch()
@@ -512,6 +520,35 @@ def test_an_input_that_the_node_does_not_see(place: Path) -> None:
     shutil.rmtree(desk.root / "workspace/.mlbox")
 
 
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=pytest.mark.engine("slurm", name)) for name in ("docker", "podman")]
+)
+def test_an_engine_that_is_the_nodes(engine: str, place: Path) -> None:
+    """The job makes the image, and what it has started ends with it."""
+    image = f"mlbox-slurm-test-{engine}"
+    desk = Desk(place, cluster=CLUSTER.replace("local", "inside"))
+    inside = f"schema_type: mlbox_docker\nschema_version: 1.0.0\nimage: {image}\ndocker_runtime: {engine}\n"
+    write_files(desk.root, {"platforms/inside.yaml": inside, "build/Dockerfile": DOCKERFILE})
+
+    def containers() -> list[str]:
+        return call(engine, "ps", "--all", "--quiet", "--filter", f"name=mlbox-{desk.record()['id']}").split()
+
+    try:
+        with desk.started() as process:
+            desk.until_ready(120)
+            assert len(containers()) == 1
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        assert desk.end() == ("cancelled", EX_INTERRUPTED, "interrupted")
+        assert containers() == []
+        desk.open_gate()
+        result = desk("run", "--platform=cluster")
+        assert (result.returncode, result.stdout) == (0, "ready\ndone\n"), result.stderr
+        assert containers() == []
+    finally:
+        subprocess.run([engine, "rmi", "--force", image], check=False, capture_output=True)
+
+
 # ---- Many runs -----------------------------------------------------------------------------------
 
 MANY = 200
@@ -596,12 +633,11 @@ def train(root: Path, platform: str, **variables: str) -> None:
 
 @pytest.mark.engine("slurm", "apptainer")
 def test_mnist_in_a_container(place: Path) -> None:
-    """The image is made once, for as long as what it is made from stays the same."""
     root = mnist.copy_of_the_box(place)
     recipe = root / "build/Singularity.recipe"
     recipe.write_text(recipe.read_text().replace("From: python", f"From: {engines.REGISTRY}/python"))
     made_from = b"".join(path.read_bytes() for path in sorted((root / "build").iterdir()))
-    image = engines.STATE / f"mnist-{hashlib.sha256(made_from).hexdigest()[:12]}.sif"
+    image = image_of("mnist", made_from)
     inside = f"schema_type: mlbox_singularity\nschema_version: 1.1.0\nimage: {image}\n"
     write_files(root, {"platforms/inside.yaml": inside, "platforms/cluster.yaml": BIG})
     train(root, "cluster", MLCOMMONS_BOX_CA_BUNDLE="host")

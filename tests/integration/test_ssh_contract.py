@@ -17,6 +17,7 @@ import pytest
 from mlcommons_box.contract import ContainerContract, RunnerContract, Scene
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
 from mlcommons_box.model import Platform, SshOptions
+from mlcommons_box.record import RunStore
 from tests import engines
 from tests.integration.test_real_engines import DOCKERFILE, RECIPE
 
@@ -91,10 +92,12 @@ class DockerContract(SshContract, ContainerContract):
         assert on_host(cls.executable, "rmi", "--force", name).returncode == 0
 
     @pytest.fixture(autouse=True)
-    def nothing_is_left(self) -> Iterator[None]:
+    def nothing_is_left(self, scene: Scene) -> Iterator[None]:
         yield
-        listing = on_host(self.executable, "ps", "--all", "--quiet", "--filter", "label=org.mlcommons.box.box=act")
-        assert (listing.returncode, listing.stdout) == (0, "")
+        listing = on_host(self.executable, "ps", "--all", "--format", "{{.Names}}")
+        assert listing.returncode == 0
+        runs = {f"mlbox-{run_id}" for run_id in RunStore(scene.root / "workspace").ids()}
+        assert not runs & set(listing.stdout.split())
 
 
 @pytest.mark.engine("ssh", "docker")

@@ -19,14 +19,21 @@ from mlcommons_box.model import (
 from mlcommons_box.planning import (
     RunPlan,
     missing_inputs,
+    on_platform,
     plan_run,
     plan_setup,
     resolve_path,
     unusable_outputs,
 )
-from tests.conftest import MakeBox
+from tests.conftest import ECHO_BOX, MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())
+
+
+def platform_with(limit: int | None, **variables: str) -> Platform:
+    environment = tuple(EnvironmentVariable(name=name, value=value) for name, value in variables.items())
+    resources = Resources(time=limit)
+    return Platform(name="p", runner="local", options=LocalOptions(), environment=environment, resources=resources)
 
 
 @pytest.fixture
@@ -214,6 +221,25 @@ def test_an_output_whose_place_is_taken_by_the_other_type_is_a_problem(box: Box)
     (box.workspace / "logs").touch()
     problems = unusable_outputs(plan_of(box).parameters)
     assert ["target" in problems[0].message, "logs" in problems[1].message] == [True, True]
+
+
+def test_what_hands_over_has_the_last_word_through_all_that_it_hands_over_to(make_box: MakeBox) -> None:
+    """A host hands over to a queue, and that to an engine."""
+    task = "\nenvironment: {A: task, B: task, C: task, D: task}\n"
+    box = load_box(make_box({"tasks/copy.yaml": ECHO_BOX["tasks/copy.yaml"].replace("1.0.0", "1.1.0") + task}))
+    plan = plan_run(box, run_of(box), platform_with(None, A="host", B="host", E="host"))
+    plan = on_platform(plan, platform_with(50, B="queue", C="queue", F="queue"))
+    plan = on_platform(plan, platform_with(70, A="engine", C="engine", D="engine", G="engine"))
+    assert {each.name: each.value for each in plan.environment} == {
+        "A": "host",
+        "B": "host",
+        "C": "queue",
+        "D": "engine",
+        "E": "host",
+        "F": "queue",
+        "G": "engine",
+    }
+    assert plan.timeout == 50
 
 
 def test_making_a_plan_touches_nothing(box: Box) -> None:
