@@ -196,13 +196,7 @@ class OtherOptions(Value):
 
 
 PlatformOptions = (
-    LocalOptions
-    | DockerOptions
-    | SingularityOptions
-    | SshOptions
-    | SlurmOptions
-    | KubernetesOptions
-    | OtherOptions
+    LocalOptions | DockerOptions | SingularityOptions | SshOptions | SlurmOptions | KubernetesOptions | OtherOptions
 )
 
 

@@ -21,7 +21,7 @@ from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Command
-from mlcommons_box.runners.job import Job, job_script
+from mlcommons_box.runners.job import Asks, Job, job_script
 from mlcommons_box.runners.local import LocalRunner
 from mlcommons_box.value import replace
 from tests.conftest import write_files
@@ -49,7 +49,7 @@ class Desk:
             preparation=(),
             lock=self.directory / "lock",
             task=Command(argv=(sys.executable, "-c", program, self.token)),
-            asks_leader=False,
+            asks="all",
             is_marked=True,
         )
         return replace(job, **more)
@@ -186,9 +186,9 @@ def asked_to_end(desk: Desk, program: str, **more: object) -> subprocess.Popen[b
     return started
 
 
-@pytest.mark.parametrize("asks_leader", [True, False])
-def test_a_task_can_end_in_its_own_way(desk: Desk, asks_leader: bool) -> None:
-    asked_to_end(desk, ENDS_ITSELF, asks_leader=asks_leader).communicate(timeout=20)
+@pytest.mark.parametrize("asks", ["first", "all", "contained"])
+def test_a_task_can_end_in_its_own_way(desk: Desk, asks: Asks) -> None:
+    asked_to_end(desk, ENDS_ITSELF, asks=asks).communicate(timeout=20)
     assert desk.status() == "cancelled 143"
     assert (desk.directory / "checkpoint").read_text() == "saved"
 

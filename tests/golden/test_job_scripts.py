@@ -69,7 +69,7 @@ LOCAL = """\
 #!/bin/sh
 # The run RUN-ID of the task copy of the box echo.
 mlbox_run=JOB
-mlbox_time_limit=91 mlbox_grace=10 mlbox_leader=no mlbox_mark=MLCOMMONS_BOX_RUN=RUN-ID
+mlbox_time_limit=91 mlbox_grace=10 mlbox_asks=all mlbox_mark=MLCOMMONS_BOX_RUN=RUN-ID
 FRAME
 stop() {
 :
@@ -129,7 +129,7 @@ DOCKER = """\
 #!/bin/sh
 # The run RUN-ID of the task copy of the box echo.
 mlbox_run=JOB
-mlbox_time_limit= mlbox_grace=10 mlbox_leader=yes mlbox_mark=''
+mlbox_time_limit= mlbox_grace=10 mlbox_asks=first mlbox_mark=''
 FRAME
 stop() {
 (

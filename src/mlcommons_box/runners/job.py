@@ -29,6 +29,9 @@ End = Literal["task", "time", "cancelled", "missing", "outputs", "preparation", 
 ENDS: tuple[End, ...] = get_args(End)
 
 
+Asks = Literal["first", "all", "contained"]
+
+
 class Elsewhere(Value):
     """Another machine, as far as commands for it have to know it.
 
@@ -49,7 +52,8 @@ class Job(Value):
     ``needs`` are programs, one of each group of which has to be there.  ``is_ready`` ends with 0 when no
     preparation is due; those of one ``lock``, a path, never run at the same time.  ``before`` and ``after`` frame
     the task, whatever becomes of it.  ``stop`` ends what a signal to the task's process does not reach.
-    ``asks_leader`` says that the task's process passes the request to end on; else all of its processes are asked.
+    ``asks`` says who is asked to end: the ``first`` process, which passes it on; ``all`` of them; or what runs in a
+    process namespace of its own, ``contained``, because what the engine runs outside serves it.
     ``is_marked`` says that its processes are told by a variable, as a task may start some that leave its session.
     ``engine`` is the program that runs the task, where it can fail by itself.
     """
@@ -62,7 +66,7 @@ class Job(Value):
     task: Command
     after: tuple[Command, ...] = ()
     stop: tuple[Command, ...] = ()
-    asks_leader: bool = True
+    asks: Asks = "first"
     is_marked: bool = False
     engine: str | None = None
 
@@ -100,7 +104,7 @@ def job_script(
         f"# The run {plan.id} of the task {_comment(plan.task.name)} of the box {_comment(plan.box.name)}.",
         f"mlbox_run={quoted(directory)}",
         f"mlbox_time_limit={time_limit} mlbox_grace={math.ceil(process.GRACE)} "
-        f"mlbox_leader={'yes' if job.asks_leader else 'no'} mlbox_mark={quoted(mark)}",
+        f"mlbox_asks={job.asks} mlbox_mark={quoted(mark)}",
         _FRAME,
         *(f"export {name}={quoted(value)}" for name, value in variables.items()),
         _function("stop", *_quietly(job.stop, known)),
@@ -230,6 +234,17 @@ signal_marked() {  # SIGNAL
     kill -s "$1" "${mlbox_found#/proc/}" 2>/dev/null
   done
 }
+ask_contained() {  # what is deeper in process namespaces than we are; the first process there is the engine's
+  mlbox_depth=$(grep -s '^NSpid:' /proc/self/status | wc -w)
+  mlbox_any=
+  for mlbox_found in $(grep -sh '^NSpid:' /proc/[0-9]*/status |
+    awk -v depth="$mlbox_depth" 'NF > depth && $NF != 1 { print $2 }'); do
+    mlbox_stat=$(cat "/proc/$mlbox_found/stat" 2>/dev/null) || continue
+    set -- ${mlbox_stat##*) }
+    [ "$4" = "$mlbox_child" ] && kill -s TERM "$mlbox_found" 2>/dev/null && mlbox_any=yes
+  done
+  [ -n "$mlbox_any" ]
+}
 signal_child() {  # SIGNAL
   if [ "$mlbox_part" != task ]; then
     # What prepares is in the group of this shell, which need not hear it.
@@ -237,8 +252,10 @@ signal_child() {  # SIGNAL
     kill -s TERM -- "-$$" 2>/dev/null
     kill -s "$1" "$mlbox_child" 2>/dev/null
     trap be_asked TERM
-  elif [ "$1" = TERM ] && [ "$mlbox_leader" = yes ]; then
+  elif [ "$1" = TERM ] && [ "$mlbox_asks" = first ]; then
     kill -s TERM "$mlbox_child" 2>/dev/null
+  elif [ "$1" = TERM ] && [ "$mlbox_asks" = contained ] && ask_contained; then
+    :
   else
     kill -s "$1" -- "-$mlbox_child" 2>/dev/null || kill -s "$1" "$mlbox_child" 2>/dev/null
     signal_marked "$1"

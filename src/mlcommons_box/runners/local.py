@@ -162,7 +162,7 @@ class LocalRunner:
             ),
             lock=environment.lock_file,
             task=self.task_command(plan),
-            asks_leader=False,
+            asks="all",
             is_marked=True,
         )
 

@@ -223,6 +223,7 @@ class SingularityRunner:
             before=(Command(argv=("mkdir", "-p", "-m", "700", "--", *directories)),),
             task=self.run_command(plan),
             after=(Command(argv=("rm", "-rf", "--", str(scratch))),),
+            asks="contained",
             engine=self.executable,
         )
 
