@@ -93,8 +93,21 @@ def _leads_out(name: str, link: str) -> bool:
     return target == ".." or target.startswith(("/", "../"))
 
 
-def pattern(path: Path) -> str:
-    """A path as rsync's patterns have it, where some characters stand for others."""
-    if not any(each in "*?[" for each in str(path)):
+def has_links(directory: Path) -> bool:
+    """Whether there is a link below a directory."""
+    waiting = [os.fspath(directory)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for each in entries:
+                if each.is_symlink():
+                    return True
+                if each.is_dir(follow_symlinks=False):
+                    waiting.append(each.path)
+    return False
+
+
+def pattern(path: Path, *, always: bool = False) -> str:
+    """A path as rsync's patterns have it, where some characters stand for others; ``always`` if more follows."""
+    if not always and not any(each in "*?[" for each in str(path)):
         return str(path)  # and then a backslash is one
     return "".join(f"\\{each}" if each in "*?[\\" else each for each in str(path))

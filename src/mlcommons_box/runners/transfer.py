@@ -22,7 +22,7 @@ from mlcommons_box.planning import BoundParameter, RunPlan, SetupPlan, holds
 from mlcommons_box.process import OnOutput
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
-from mlcommons_box.runners.sent_files import SENT_FILE, add_to_note, files_below, noted, pattern, remove
+from mlcommons_box.runners.sent_files import SENT_FILE, add_to_note, files_below, has_links, noted, pattern, remove
 from mlcommons_box.value import Value, replace
 
 PROGRAMS = (
@@ -158,20 +158,13 @@ def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
     for each in brought:
         place = there.path(plan, each.path).relative_to(there.box)
         sent |= {str(place / name) for name in _content(each)}
-    directories = [each.path for each in brought if each.type == "directory"]
+    with_the_box = [each.path for each in brought if _goes_with_the_box(plan, each)]
+    directories = [each.path for each in brought if each.type == "directory" and each.path not in with_the_box]
     bound = [there.path(plan, each.path) for each in plan.parameters if holds(plan.workspace, each.path)]
-    remove(
-        host,
-        there.box,
-        _gone(there, sent, [PurePosixPath(each.relative_to(there.box)) for each in bound]),
-        there.sent,
-        make=[there.path(plan, each) for each in directories],
-    )
-    excluded = [f"--exclude={name}" for name in _NOT_SENT]
-    own = [
-        f"--exclude=/{pattern(each.relative_to(box))}" for each in workspaces if holds(box, each) and each != box
-    ]
-    host.put([f"{box}/"], f"{there.box}/", *excluded, *own, on_output=on_output)
+    gone = _gone(there, sent, [PurePosixPath(each.relative_to(there.box)) for each in bound])
+    if gone or directories:
+        remove(host, there.box, gone, there.sent, make=[there.path(plan, each) for each in directories])
+    host.put([f"{box}/"], f"{there.box}/", *_filters(plan, with_the_box), on_output=on_output)
     kept = [f"--exclude={name}" for name in _OURS]
     for path in directories:
         if any(path.iterdir()):
@@ -182,6 +175,37 @@ def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
     if files:
         host.put(files, f"{there.workspace}/", "--relative", "--copy-links", on_output=on_output)
     add_to_note(host, there.box, sorted(sent - there.sent))
+
+
+def _filters(plan: RunPlan, with_the_box: Sequence[Path]) -> list[str]:
+    """What rsync takes of the box's directory: all but its workspaces, and these directories of one."""
+    box = plan.box.root
+    filters = [f"--exclude={name}" for name in _OURS]
+    for path in with_the_box:
+        inside = path.relative_to(box)
+        filters += [f"--include=/{pattern(each)}/" for each in reversed(inside.parents) if each != Path()]
+        filters.append(f"--include=/{pattern(inside, always=True)}/***")
+    for workspace in {plan.workspace, plan.box.workspace}:
+        if holds(box, workspace) and workspace != box:
+            inside = workspace.relative_to(box)
+            is_needed = any(holds(workspace, path) for path in with_the_box)
+            filters.append(
+                f"--exclude=/{pattern(inside, always=True)}/**" if is_needed else f"--exclude=/{pattern(inside)}"
+            )
+    return [*filters, *(f"--exclude={name}" for name in _NOT_SENT if name not in _OURS)]
+
+
+def _goes_with_the_box(plan: RunPlan, parameter: BoundParameter) -> bool:
+    """Whether one look of rsync at the box's directory can bring a parameter, too.
+
+    Links may lead to what is not brought, and only of the whole that it brings does rsync know that.
+    """
+    box, path = plan.box.root, parameter.path
+    if parameter.type != "directory" or plan.workspace != plan.box.workspace or path == plan.workspace:
+        return False
+    return os.path.realpath(path) == os.path.join(os.path.realpath(box), path.relative_to(box)) and not has_links(
+        path
+    )
 
 
 def _gone(there: There, sent: set[str], bound: Sequence[PurePosixPath]) -> list[str]:
