@@ -106,16 +106,15 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
     """
     place = directory or _directory(plan)
     interpreter = python or "python3"
-    identity = (
-        "import os,sys; print(sys.implementation.cache_tag, sys.version_info, os.path.realpath(sys.base_prefix))"
-    )
+    python = quoted(interpreter)
     lines = [
         f"place={quoted(place.removeprefix('~/'))}",
         'case "$place" in (/*) ;; (*) place=$HOME/$place ;; esac',
         'umask 077; mkdir -p -- "$place" || exit 73',
         'printf \'%s\\0\' "$place" "$(id -u)" "$(id -g)" "$(id -G)"',
         f'for program in {" ".join(PROGRAMS)}; do printf \'%s\\0\' "$(command -v "$program")"; done',
-        f"printf '%s\\0' \"$({quoted(interpreter)} -c {quoted(identity)} 2>/dev/null; uname -sm)\"",
+        # What tells one Python from another; to ask Python itself would take longer than all the rest.
+        f'printf \'%s\\0\' "$({python} -V 2>&1; readlink -f "$(command -v {python})"; uname -sm)"',
         'cat -- "$place/' + SENT_FILE + '" 2>/dev/null',
         "printf '\\0'",
         "env -0 2>/dev/null || env | tr '\\n' '\\0'",
