@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mlcommons_box.errors import (
     EX_CANNOT_CREATE,
@@ -98,6 +98,9 @@ class RunPlan(SetupPlan):
         return tuple(parameter for parameter in self.parameters if parameter.direction == "output")
 
 
+P = TypeVar("P", bound=SetupPlan)
+
+
 def new_run_id() -> str:
     """A name for one run: the time (UTC), so that names sort by it, and 32 random bits."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
@@ -157,12 +160,14 @@ def plan_run(
     )
 
 
-def on_platform(plan: RunPlan, platform: Platform) -> RunPlan:
-    """The same run on the platform that the plan's own hands over to: a host's, or a queue's.
+def on_platform(plan: P, platform: Platform) -> P:
+    """The same plan on the platform that the plan's own hands over to: a host's, or a queue's.
 
     The own platform has the last word on the environment, and those that handed over to it before; the shorter
     limit of time holds.
     """
+    if not isinstance(plan, RunPlan):
+        return replace(plan, platform=platform)
     own = tuple(each for each in plan.environment if each not in plan.task.environment)
     limits = [limit for limit in (plan.timeout, platform.resources.time) if limit is not None]
     asked = platform.network if plan.task.network == "default" and platform.network else plan.network
@@ -173,11 +178,6 @@ def on_platform(plan: RunPlan, platform: Platform) -> RunPlan:
         network=asked,
         timeout=min(limits) if limits else None,
     )
-
-
-def setup_on_platform(plan: SetupPlan, platform: Platform) -> SetupPlan:
-    """What has to be ready on the platform that the plan's own hands over to."""
-    return replace(plan, platform=platform)
 
 
 def bind(

@@ -117,6 +117,27 @@ def test_a_run_that_is_left_to_itself_is_waited_for_later(desk: Desk) -> None:
     assert not (desk.there / ".mlbox/runs" / run_id).exists()
 
 
+def test_a_host_is_prepared_before_any_run(desk: Desk) -> None:
+    _, err = desk("configure", "--platform=lab")
+    assert "is ready on lab" in err
+    environments = desk.lab / "home/.cache/mlcommons-box/environments"
+    (made,) = environments.glob("*/complete.json")
+    before = made.stat().st_mtime_ns
+    desk.run()
+    assert made.stat().st_mtime_ns == before
+    desk("configure", "--platform=lab")
+    assert made.stat().st_mtime_ns != before
+    assert [each.name for each in (desk.there / ".mlbox").iterdir()] in ([], ["runs"])
+
+
+def test_a_preparation_that_fails_over_there_says_why_and_leaves_nothing(desk: Desk) -> None:
+    write_files(desk.root, {"build/requirements.txt": "./nothing-there\n"})
+    _, err = desk("configure", "--platform=lab", status=EX_UNAVAILABLE)
+    assert "the preparation failed on lab" in err
+    assert "nothing-there" in err
+    assert list((desk.there / ".mlbox").glob("configure-*")) == []
+
+
 def test_the_exit_status_of_waiting_is_that_of_the_run(desk: Desk) -> None:
     desk.script("raise SystemExit(7)")
     run_id = desk.detach()

@@ -25,7 +25,7 @@ from mlcommons_box.runners import batch, follower, submitted_run
 from mlcommons_box.runners.batch import JobState, Submitted, submit, survey
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.interface import Outcome
-from mlcommons_box.runners.ssh import ProcessBackend
+from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.submitted_run import SubmittedRun
 from mlcommons_box.runners.transfer import Output
 

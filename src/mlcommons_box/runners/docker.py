@@ -24,6 +24,7 @@ from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outc
 from mlcommons_box.runners.mounts import Mount, container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CA_FILE
+from mlcommons_box.value import replace
 
 if TYPE_CHECKING:
     from mlcommons_box.runners.job import Elsewhere, Job
@@ -159,21 +160,26 @@ class DockerRunner:
         outcome = outcome_of(completed, plan.timeout)
         return self._handed_over(plan, outcome)
 
-    def job(self, plan: RunPlan) -> Job:
+    def job(self, plan: SetupPlan) -> Job:
         from mlcommons_box.runners.job import Job
 
         image = self.image(plan)
-        remove: list[tuple[str, ...]] = [("rm", "--force", container_name(plan))]
-        if self.is_podman:
-            remove.insert(0, ("kill", container_name(plan)))
-        return Job(
+        prepared = Job(
             needs=((self.executable,),),
             is_ready=(Command(argv=(self.executable, "image", "inspect", image.name)),),
             preparation=tuple(image.commands()),
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(self.executable, image.name)}",
+            engine=self.executable,
+        )
+        if not isinstance(plan, RunPlan):
+            return prepared
+        remove: list[tuple[str, ...]] = [("rm", "--force", container_name(plan))]
+        if self.is_podman:
+            remove.insert(0, ("kill", container_name(plan)))
+        return replace(
+            prepared,
             task=self.run_command(plan),
             after=() if self.platform.user is None else (self.hand_over_command(plan),),
-            engine=self.executable,
             stop=tuple(Command(argv=(self.executable, *words)) for words in remove),
         )
 

@@ -8,7 +8,7 @@ task, ends all of it when it is asked to or the time is over, and writes down ho
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -55,6 +55,7 @@ class Job(Value):
     ``asks`` says who is asked to end: the ``first`` process, which passes it on; ``all`` of them; or what runs in a
     process namespace of its own, ``contained``, because what the engine runs outside serves it.
     ``is_marked`` says that its processes are told by a variable, as a task may start some that leave its session.
+    ``task`` of None is a preparation alone.
     ``engine`` is the program that runs the task, where it can fail by itself.
     """
 
@@ -63,7 +64,7 @@ class Job(Value):
     preparation: tuple[Command, ...]
     lock: Path
     before: tuple[Command, ...] = ()
-    task: Command
+    task: Command | None = None
     after: tuple[Command, ...] = ()
     stop: tuple[Command, ...] = ()
     asks: Asks = "first"
@@ -74,8 +75,8 @@ class Job(Value):
 class CanBeJob(Protocol):
     """A runner whose runs can be scripts."""
 
-    def job(self, plan: RunPlan) -> Job:
-        """The run as commands.  Pure, but for reading the box's files."""
+    def job(self, plan: SetupPlan) -> Job:
+        """A run as commands, or a preparation.  Pure, but for reading the box's files."""
 
     def check(self, plan: SetupPlan) -> list[Problem]:
         """What stands in the way."""
@@ -98,7 +99,11 @@ def job_script(
         for each in plan.inputs
     ]
     mark = f"{RUN_MARK}={plan.id}" if job.is_marked else ""
-    task = replace(job.task, added=(*job.task.added, (RUN_MARK, plan.id))) if job.is_marked else job.task
+    task = job.task
+    if task is None:
+        raise ValueError("the job of a run has a task")
+    if job.is_marked:
+        task = replace(task, added=(*task.added, (RUN_MARK, plan.id)))
     parts = [
         "#!/bin/sh",
         f"# The run {plan.id} of the task {_comment(plan.task.name)} of the box {_comment(plan.box.name)}.",
@@ -125,6 +130,22 @@ def job_script(
     return "\n".join(part for part in parts if part) + "\n"
 
 
+def preparation_script(job: Job, directory: Path, caller: Iterable[str]) -> str:
+    """The script that prepares, whether it is due or not; it ends as that of a run does."""
+    known = set(caller)
+    parts = [
+        "#!/bin/sh",
+        f"mlbox_run={quoted(directory)}",
+        f"mlbox_grace={math.ceil(process.GRACE)} mlbox_asks={job.asks} mlbox_mark=",
+        _FRAME,
+        _function("stop", ":"),
+        *(f"need {' '.join(map(quoted, group))}" for group in job.needs),
+        _preparation(replace(job, is_ready=(Command(argv=("false",)),)), known),
+        "ended task 0",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
 def without_secrets(job: Job) -> Job:
     """The same to be shown to people: a script of it does not work where there were secrets."""
 
@@ -136,7 +157,7 @@ def without_secrets(job: Job) -> Job:
         is_ready=shown(job.is_ready),
         preparation=shown(job.preparation),
         before=shown(job.before),
-        task=_without_secrets(job.task),
+        task=job.task and _without_secrets(job.task),
         after=shown(job.after),
         stop=shown(job.stop),
     )

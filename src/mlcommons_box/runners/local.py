@@ -145,7 +145,7 @@ class LocalRunner:
             ca_bundle=plan.ca_bundle,
         )
 
-    def job(self, plan: RunPlan) -> Job:
+    def job(self, plan: SetupPlan) -> Job:
         from mlcommons_box.runners.job import Job
 
         environment = self.environment(plan)
@@ -161,7 +161,7 @@ class LocalRunner:
                 Command(argv=("touch", "--", str(environment.marker))),
             ),
             lock=environment.lock_file,
-            task=self.task_command(plan),
+            task=self.task_command(plan) if isinstance(plan, RunPlan) else None,
             asks="all",
             is_marked=True,
         )

@@ -26,6 +26,7 @@ from mlcommons_box.runners.mounts import container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.singularity_image import SingularityImage, variable_prefix
 from mlcommons_box.runners.site_settings import CA_FILE
+from mlcommons_box.value import replace
 
 if TYPE_CHECKING:
     from mlcommons_box.runners.job import Elsewhere, Job
@@ -206,12 +207,11 @@ class SingularityRunner:
         engine.release()
         return outcome_of(completed, plan.timeout)
 
-    def job(self, plan: RunPlan) -> Job:
+    def job(self, plan: SetupPlan) -> Job:
         from mlcommons_box.runners.job import Job
 
-        image, scratch = self.image(plan), self.scratch(plan)
-        directories = (str(scratch / "home"), str(scratch / "work"))
-        return Job(
+        image = self.image(plan)
+        prepared = Job(
             needs=(EXECUTABLES,),
             is_ready=(Command(argv=("test", "-e", str(image.path))),),
             preparation=(
@@ -220,11 +220,18 @@ class SingularityRunner:
                 Command(argv=("mv", "-f", "--", str(image.partial), str(image.path))),
             ),
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(image.path))}",
+            engine=self.executable,
+        )
+        if not isinstance(plan, RunPlan):
+            return prepared
+        scratch = self.scratch(plan)
+        directories = (str(scratch / "home"), str(scratch / "work"))
+        return replace(
+            prepared,
             before=(Command(argv=("mkdir", "-p", "-m", "700", "--", *directories)),),
             task=self.run_command(plan),
             after=(Command(argv=("rm", "-rf", "--", str(scratch))),),
             asks="contained",
-            engine=self.executable,
         )
 
     def scratch(self, plan: RunPlan) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, CannotCreateError, Problem
 from mlcommons_box.host import LocalHost
 from mlcommons_box.model import DockerOptions, LocalOptions, Platform, SlurmOptions
-from mlcommons_box.planning import RunPlan, SetupPlan, on_platform, setup_on_platform
+from mlcommons_box.planning import RunPlan, SetupPlan, on_platform
 from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import submit
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
@@ -73,7 +73,7 @@ class SlurmRunner:
 
     def _nested(self, plan: SetupPlan) -> SetupPlan:
         inner = self._inner(plan)
-        return self._inside(plan) if isinstance(plan, RunPlan) else setup_on_platform(plan, inner)
+        return self._inside(plan) if isinstance(plan, RunPlan) else on_platform(plan, inner)
 
     def notes(self, plan: SetupPlan) -> list[str]:
         return runner_for(self._inner(plan)).notes(self._nested(plan))

@@ -7,66 +7,34 @@ and its inputs are brought there, outputs and logs come back.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlcommons_box.errors import (
     EX_CONFIGURATION,
     EX_UNAVAILABLE,
     BoxError,
+    Interrupted,
     Location,
     MissingInputError,
+    PreparationError,
     Problem,
     ProblemsError,
-    UnavailableError,
 )
-from mlcommons_box.host import Login, SshHost
-from mlcommons_box.model import LocalOptions, Platform, SlurmOptions, SshOptions
-from mlcommons_box.planning import RunPlan, SetupPlan, on_platform
-from mlcommons_box.process import Answer, Command
-from mlcommons_box.runners.batch import BatchBackend, JobState, submit
-from mlcommons_box.runners.failures import tail
+from mlcommons_box.host import Login, SshHost, quoted
+from mlcommons_box.model import Platform, SlurmOptions, SshOptions
+from mlcommons_box.planning import P, RunPlan, SetupPlan, new_run_id, on_platform
+from mlcommons_box.process import Command
+from mlcommons_box.runners.batch import BatchBackend, submit
+from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import SCRIPT_FILE, Elsewhere, job_script, without_secrets
+from mlcommons_box.runners.job import Elsewhere, Job, job_script, preparation_script, without_secrets
+from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
 from mlcommons_box.runners.transfer import There, find, missing_there, send
-from mlcommons_box.value import replace
-
-
-class ProcessBackend:
-    """No queue: a run is a process of the host, which goes on by itself."""
-
-    name = "process"
-    place: str | None = None
-
-    def submission(self, directory: str, run_id: str) -> str:
-        return (
-            f"if command -v setsid >/dev/null 2>&1; then session=setsid; else session=nohup; fi\n"
-            f"$session sh ./{SCRIPT_FILE} </dev/null >/dev/null 2>>preparation.log &\n"
-            "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)\n"
-            'printf "%s %s\\n" "$!" "$boot" >process.partial && mv -f process.partial process && echo "$!"'
-        )
-
-    def native_id(self, said: str) -> str:
-        if not said.strip().isdigit():
-            raise ValueError(repr(said[:60]))
-        return said.strip()
-
-    def question(self, ids: Sequence[str]) -> str:
-        return ""
-
-    def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
-        return {}
-
-    def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
-        # The script passes the request on, and kills its task when it is asked again.
-        return "\n".join(f"kill -s TERM {each} 2>/dev/null" for each in ids) + "\n:"
-
-    def refused(self, answer: Answer) -> BoxError:
-        return UnavailableError(f"the run cannot be started there\n{tail(answer.stderr)}")
 
 
 class SshRunner:
@@ -141,7 +109,28 @@ class SshRunner:
         ]
 
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
-        """A run prepares what is missing there."""
+        with self._host() as host:
+            observer.preparing(f"connecting to {host.name}")
+            try:
+                there = find(host, plan, self.options.directory, self.options.python)
+                observer.preparing(f"bringing the box to {host.name}")
+                send(host, plan, there, lambda _, chunk: observer.preparation_output(chunk))
+                job = self._inner_job(plan, there, there.environ)
+                name = f"configure-{new_run_id()}"
+                directory = there.workspace / ".mlbox" / name
+                script = preparation_script(job, directory, there.environ)
+                try:
+                    submitted = submit(host, ProcessBackend(), str(directory), name, script)
+                    outcome = Follower(host, ProcessBackend(), submitted, observer).follow()
+                finally:
+                    with suppress(BoxError):
+                        host.shell(f"rm -rf -- {quoted(directory)}", timeout=60)
+            finally:
+                observer.prepared()
+        if outcome is None or outcome.status == "cancelled":
+            raise Interrupted(2 if outcome is None else outcome.exit_status - 128)
+        if outcome.status != "succeeded":
+            raise PreparationError(f"the preparation on {host.name} is lost: {outcome.reason}")
 
     def built(self, plan: SetupPlan) -> list[Path]:
         return []
@@ -204,31 +193,36 @@ class SshRunner:
             return ProcessBackend()
         from mlcommons_box.runners.slurm_queue import SlurmBackend, submit_options
 
-        innermost = on_platform(on_platform(plan, inner), inner_platform(plan.box.root, inner.options.platform))
-        return SlurmBackend(submit_options(inner, plan.id, innermost.timeout))
+        return SlurmBackend(submit_options(inner, plan.id, self._innermost(plan).timeout))
 
     def _script(self, plan: RunPlan, there: There, *, shown: bool = False) -> tuple[str, str | None]:
         """The script of the run over there, and the engine that it uses; ``shown`` is one without secrets."""
-        inner = self._inner(plan)
-        nested = on_platform(plan, inner)
-        if isinstance(inner.options, SlurmOptions):
-            inner = inner_platform(plan.box.root, inner.options.platform)
-            nested = on_platform(nested, inner)
-        if isinstance(inner.options, LocalOptions) and inner.options.python is None and self.options.python:
-            there = replace(there, python=self.options.python)
+        given = {each.name for each in plan.environment if each.value is None}
+        variables = {name: "***" if shown else self.environ[name] for name in sorted(given & self.environ.keys())}
+        job = self._inner_job(plan, there, {**there.environ, **variables})
+        if shown:
+            job = without_secrets(job)
+        moved = there.plan(self._innermost(plan))
+        script = job_script(job, moved, Path(there.run_directory(plan)), there.environ, variables)
+        return script, job.engine
+
+    def _innermost(self, plan: P) -> P:
+        """The plan on the platform that it runs on in the end."""
+        nested = on_platform(plan, self._inner(plan))
+        options = nested.platform.options
+        if isinstance(options, SlurmOptions):
+            nested = on_platform(nested, inner_platform(plan.box.root, options.platform))
+        return nested
+
+    def _inner_job(self, plan: SetupPlan, there: There, environ: Mapping[str, str]) -> Job:
+        """What the runner over there does.  Raises :class:`ProblemsError` with what stands in its way."""
+        nested = self._innermost(plan)
         elsewhere = Elsewhere(
             box=plan.box.root, programs=there.programs, python=there.python, python_identity=there.python_identity
         )
-        given = {each.name for each in plan.environment if each.value is None}
-        variables = {name: "***" if shown else self.environ[name] for name in sorted(given & self.environ.keys())}
-        known = {**there.environ, **variables}
-        runner = inner_runner(inner, self.platform, known, there.caller, elsewhere)
+        runner = inner_runner(nested.platform, self.platform, environ, there.caller, elsewhere)
         moved = there.plan(nested)
         problems = runner.check(moved)
         if problems:
             raise ProblemsError(problems)
-        job = runner.job(moved)
-        if shown:
-            job = without_secrets(job)
-        script = job_script(job, moved, Path(there.run_directory(plan)), there.environ, variables)
-        return script, job.engine
+        return runner.job(moved)

@@ -55,7 +55,7 @@ class SubmittedRun(Value):
             from mlcommons_box.runners.slurm_queue import SlurmBackend
 
             return SlurmBackend()
-        from mlcommons_box.runners.ssh import ProcessBackend
+        from mlcommons_box.runners.process_queue import ProcessBackend
 
         return ProcessBackend()
 

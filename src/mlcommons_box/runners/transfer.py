@@ -18,7 +18,7 @@ from mlcommons_box.errors import (
     UnavailableError,
 )
 from mlcommons_box.host import Host, quoted
-from mlcommons_box.planning import BoundParameter, RunPlan, SetupPlan, holds
+from mlcommons_box.planning import BoundParameter, P, RunPlan, SetupPlan, holds
 from mlcommons_box.process import OnOutput
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
@@ -71,9 +71,11 @@ class There(Value):
             sent=frozenset(),
         )
 
-    def plan(self, plan: RunPlan) -> RunPlan:
-        """The same run over there."""
+    def plan(self, plan: P) -> P:
+        """The same over there."""
         box = replace(plan.box, root=self.box)
+        if not isinstance(plan, RunPlan):
+            return replace(plan, box=box, workspace=self.workspace, ca_bundle=None)
         parameters = tuple(replace(each, path=self.path(plan, each.path)) for each in plan.parameters)
         return replace(plan, box=box, workspace=self.workspace, parameters=parameters, ca_bundle=None)
 
@@ -145,7 +147,7 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
     )
 
 
-def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
+def send(host: Host, plan: SetupPlan, there: There, on_output: OnOutput) -> None:
     """Bring the box there, and the inputs that lie in its workspace; outputs too, which a task may add to."""
     if "rsync" not in there.programs:
         raise UnavailableError(
@@ -159,7 +161,7 @@ def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
         sent |= {str(place / name) for name in _content(each)}
     with_the_box = [each.path for each in brought if _goes_with_the_box(plan, each)]
     directories = [each.path for each in brought if each.type == "directory" and each.path not in with_the_box]
-    bound = [there.path(plan, each.path) for each in plan.parameters if holds(plan.workspace, each.path)]
+    bound = [there.path(plan, each.path) for each in _parameters(plan) if holds(plan.workspace, each.path)]
     gone = _gone(there, sent, [PurePosixPath(each.relative_to(there.box)) for each in bound])
     if gone or directories:
         remove(host, there.box, gone, there.sent, make=[there.path(plan, each) for each in directories])
@@ -176,7 +178,7 @@ def send(host: Host, plan: RunPlan, there: There, on_output: OnOutput) -> None:
     add_to_note(host, there.box, sorted(sent - there.sent))
 
 
-def _filters(plan: RunPlan, with_the_box: Sequence[Path]) -> list[str]:
+def _filters(plan: SetupPlan, with_the_box: Sequence[Path]) -> list[str]:
     """What rsync takes of the box's directory: all but its workspaces, and these directories of one."""
     box = plan.box.root
     filters = [f"--exclude={name}" for name in _OURS]
@@ -194,7 +196,7 @@ def _filters(plan: RunPlan, with_the_box: Sequence[Path]) -> list[str]:
     return [*filters, *(f"--exclude={name}" for name in _NOT_SENT if name not in _OURS)]
 
 
-def _goes_with_the_box(plan: RunPlan, parameter: BoundParameter) -> bool:
+def _goes_with_the_box(plan: SetupPlan, parameter: BoundParameter) -> bool:
     """Whether one look of rsync at the box's directory can bring a parameter, too.
 
     Links may lead to what is not brought, and only of the whole that it brings does rsync know that.
@@ -218,11 +220,15 @@ def _gone(there: There, sent: set[str], bound: Sequence[PurePosixPath]) -> list[
     return sorted(name for name in there.sent - sent if looked_at(name))
 
 
-def _brought(plan: RunPlan) -> list[BoundParameter]:
+def _parameters(plan: SetupPlan) -> tuple[BoundParameter, ...]:
+    return plan.parameters if isinstance(plan, RunPlan) else ()
+
+
+def _brought(plan: SetupPlan) -> list[BoundParameter]:
     """The parameters in the workspace that are there to be sent; none that lies inside another."""
     found = [
         each
-        for each in plan.parameters
+        for each in _parameters(plan)
         if holds(plan.workspace, each.path) and not each.elsewhere and each.path.exists()
     ]
     return [

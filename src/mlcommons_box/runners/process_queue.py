@@ -1,0 +1,44 @@
+"""No queue: what starts a run on a host, and ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlcommons_box.errors import BoxError, UnavailableError
+from mlcommons_box.process import Answer
+from mlcommons_box.runners.batch import JobState
+from mlcommons_box.runners.failures import tail
+from mlcommons_box.runners.job import SCRIPT_FILE
+
+
+class ProcessBackend:
+    """No queue: a run is a process of the host, which goes on by itself."""
+
+    name = "process"
+    place: str | None = None
+
+    def submission(self, directory: str, run_id: str) -> str:
+        return (
+            f"if command -v setsid >/dev/null 2>&1; then session=setsid; else session=nohup; fi\n"
+            f"$session sh ./{SCRIPT_FILE} </dev/null >/dev/null 2>>preparation.log &\n"
+            "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)\n"
+            'printf "%s %s\\n" "$!" "$boot" >process.partial && mv -f process.partial process && echo "$!"'
+        )
+
+    def native_id(self, said: str) -> str:
+        if not said.strip().isdigit():
+            raise ValueError(repr(said[:60]))
+        return said.strip()
+
+    def question(self, ids: Sequence[str]) -> str:
+        return ""
+
+    def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
+        return {}
+
+    def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
+        # The script passes the request on, and kills its task when it is asked again.
+        return "\n".join(f"kill -s TERM {each} 2>/dev/null" for each in ids) + "\n:"
+
+    def refused(self, answer: Answer) -> BoxError:
+        return UnavailableError(f"the run cannot be started there\n{tail(answer.stderr)}")
