@@ -19,7 +19,8 @@ from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Box, Platform, RunConfiguration, Task
-from mlcommons_box.planning import BoundParameter, bind, holds, missing_inputs
+from mlcommons_box.planning import BoundParameter, bind, holds
+from mlcommons_box.presence import missing_inputs
 from mlcommons_box.value import Value
 
 

@@ -18,9 +18,11 @@ from mlcommons_box.errors import (
     ProblemsError,
     UsageError,
 )
-from mlcommons_box.planning import RunPlan, SetupPlan, missing_inputs, unusable_outputs
+from mlcommons_box.planning import RunPlan, SetupPlan
+from mlcommons_box.presence import create_output_directories, missing_inputs, unusable_outputs
 from mlcommons_box.process import Stream
-from mlcommons_box.record import RunRecord, RunStore, ended, new_record
+from mlcommons_box.record import RunRecord, ended, new_record
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import (
     Detachable,
     NotPrepared,
@@ -201,15 +203,3 @@ class RecordingObserver:
                 f"cannot write the log {str(path)!r}: {error.strerror}", hint="free some space"
             ) from error
         self.observer.output(stream, chunk)
-
-
-def create_output_directories(plan: RunPlan) -> None:
-    """Create the directory of every output, owned by the caller; raises :class:`CannotCreateError`."""
-    for output in (each for each in plan.outputs if not each.elsewhere):
-        try:
-            output.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotCreateError(
-                f"cannot create the directory {str(output.directory)!r} for the output {output.name!r}: "
-                f"{error.strerror}"
-            ) from error

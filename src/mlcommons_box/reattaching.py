@@ -11,7 +11,8 @@ from typing import IO
 
 from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
 from mlcommons_box.process import Stream, signals_noted
-from mlcommons_box.record import RunRecord, RunStore, ended, moment
+from mlcommons_box.record import RunRecord, ended, moment
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import submitted_run
 from mlcommons_box.runners.batch import JobState, look, survey
 from mlcommons_box.runners.interface import Observer, Outcome

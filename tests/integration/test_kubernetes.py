@@ -22,7 +22,7 @@ from mlcommons_box.contract.runner import ODD_NAMES
 from mlcommons_box.contract.scene import BOX, eventually
 from mlcommons_box.errors import ConfigurationError, MissingInputError, ProblemsError, UnavailableError
 from mlcommons_box.model import EnvironmentVariable, KubernetesOptions, Platform
-from mlcommons_box.record import RunStore
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import kubernetes_manifest, kubernetes_run, kubernetes_transfer
 from mlcommons_box.value import replace
 from tests.conftest import write_files

@@ -17,7 +17,7 @@ import pytest
 from mlcommons_box.contract import ContainerContract, RunnerContract, Scene
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
 from mlcommons_box.model import Platform, SshOptions
-from mlcommons_box.record import RunStore
+from mlcommons_box.run_store import RunStore
 from tests import engines
 from tests.integration.test_real_engines import DOCKERFILE, RECIPE
 

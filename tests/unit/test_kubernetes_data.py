@@ -12,9 +12,9 @@ import pytest
 
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import EX_CONFIGURATION
-from mlcommons_box.execution import create_output_directories
 from mlcommons_box.model import KubernetesOptions, Platform
-from mlcommons_box.planning import BoundParameter, RunPlan, missing_inputs, plan_run, unusable_outputs
+from mlcommons_box.planning import BoundParameter, RunPlan, plan_run
+from mlcommons_box.presence import create_output_directories, missing_inputs, unusable_outputs
 from mlcommons_box.runners.kubernetes_archive import Pieces, pack, unpack
 from mlcommons_box.runners.kubernetes_logs import Log
 from mlcommons_box.runners.kubernetes_volumes import Place, layout, volume_problems

@@ -18,13 +18,12 @@ from mlcommons_box.model import (
 )
 from mlcommons_box.planning import (
     RunPlan,
-    missing_inputs,
     on_platform,
     plan_run,
     plan_setup,
     resolve_path,
-    unusable_outputs,
 )
+from mlcommons_box.presence import missing_inputs, unusable_outputs
 from tests.conftest import ECHO_BOX, MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())

@@ -22,16 +22,8 @@ from mlcommons_box.errors import (
 from mlcommons_box.model import DockerOptions, EnvironmentVariable, LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Command, Stream
-from mlcommons_box.record import (
-    RECORD_FILE,
-    SCHEMA_VERSION,
-    RunRecord,
-    RunStore,
-    Supervisor,
-    ended,
-    new_record,
-    plan_data,
-)
+from mlcommons_box.record import SCHEMA_VERSION, RunRecord, Supervisor, ended, new_record, plan_data
+from mlcommons_box.run_store import RECORD_FILE, RunStore
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.value import replace
 from tests.conftest import MakeBox

@@ -15,7 +15,8 @@ from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Answer, Completed
 from mlcommons_box.reattaching import attach, wait_for_all
-from mlcommons_box.record import RunRecord, RunStore, new_record
+from mlcommons_box.record import RunRecord, new_record
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import batch, follower
 from mlcommons_box.runners.batch import JobState, Submitted, survey
 from mlcommons_box.runners.follower import Follower

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mlcommons_box.errors import BoxError, UsageError
 
 if TYPE_CHECKING:
-    from mlcommons_box.record import RunRecord, RunStore
+    from mlcommons_box.record import RunRecord
+    from mlcommons_box.run_store import RunStore
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -115,7 +116,7 @@ def box_path(arguments: argparse.Namespace) -> str:
 def run_store(arguments: argparse.Namespace) -> RunStore:
     """The records that the arguments mean.  The box need not be valid, and none is needed with ``--workspace``."""
     from mlcommons_box.definition.places import box_root
-    from mlcommons_box.record import RunStore
+    from mlcommons_box.run_store import RunStore
 
     given: Path | None = arguments.workspace
     if given is not None and not given.is_dir():

@@ -16,7 +16,8 @@ from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.run import show_end
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.errors import EX_TEMPORARY, ConfigurationError
-from mlcommons_box.record import RunRecord, RunStore
+from mlcommons_box.record import RunRecord
+from mlcommons_box.run_store import RunStore
 
 EXAMPLES = """\
 examples:

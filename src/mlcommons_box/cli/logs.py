@@ -15,7 +15,8 @@ from typing import IO, get_args
 from mlcommons_box.cli.arguments import add_recorded_run, recorded_run, run_store
 from mlcommons_box.errors import ConfigurationError
 from mlcommons_box.process import Stream
-from mlcommons_box.record import RunRecord, RunStore
+from mlcommons_box.record import RunRecord
+from mlcommons_box.run_store import RunStore
 
 EXAMPLES = """\
 examples:

@@ -17,7 +17,7 @@ from mlcommons_box.contract.scene import Scene, eventually
 from mlcommons_box.errors import EX_TIMED_OUT, EX_UNAVAILABLE, BoxError, ProblemsError
 from mlcommons_box.model import EnvironmentVariable, Platform
 from mlcommons_box.process import Stream
-from mlcommons_box.record import RunStore
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.value import replace
 

@@ -16,7 +16,8 @@ from mlcommons_box.execution import execute
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Stream
-from mlcommons_box.record import RunRecord, RunStore
+from mlcommons_box.record import RunRecord
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Outcome, Runner
 from mlcommons_box.runners.registry import runner_for
 

@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
 from mlcommons_box.process import Stream
-from mlcommons_box.record import RunRecord, RunStore, moment
+from mlcommons_box.record import RunRecord, moment
 from mlcommons_box.report.problems import shown
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import as_data
 
 if TYPE_CHECKING:

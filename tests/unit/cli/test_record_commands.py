@@ -22,8 +22,9 @@ from mlcommons_box.errors import EX_CONFIGURATION, EX_INTERRUPTED, EX_USAGE
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Command, Stream
-from mlcommons_box.record import RECORD_FILE, RunRecord, RunStore, Supervisor, ended, moment, new_record
+from mlcommons_box.record import RunRecord, Supervisor, ended, moment, new_record
 from mlcommons_box.report.records import duration_of, duration_text, record_text
+from mlcommons_box.run_store import RECORD_FILE, RunStore
 from mlcommons_box.value import replace
 from tests.conftest import MakeBox
 
