@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO
 
 from mlcommons_box.errors import (
     EX_CLOSED_OUTPUT,
@@ -18,9 +17,9 @@ from mlcommons_box.errors import (
     ProblemsError,
     UsageError,
 )
+from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.presence import create_output_directories, missing_inputs, unusable_outputs
-from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, ended, new_record
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import (
@@ -141,33 +140,22 @@ def _outcome_of_error(error: BaseException) -> Outcome:
     return Outcome(status="failed", exit_status=EX_SOFTWARE, reason=f"{type(error).__name__}: {error}")
 
 
-class RecordingObserver:
+class RecordingObserver(LogWriter):
     """Passes everything on to another observer, and keeps the run's record and logs meanwhile."""
 
     def __init__(self, plan: RunPlan, runner: Runner, observer: Observer) -> None:
-        self.store = RunStore(plan.workspace)
-        self.observer = observer
+        super().__init__(RunStore(plan.workspace), plan.id, observer)
         self.record: RunRecord = new_record(plan, runner.commands(plan))
         self._detaches = isinstance(runner, Detachable)
-        self._files = ExitStack()
-        self._logs: dict[Stream, IO[bytes]] = {}
 
     def __enter__(self) -> RecordingObserver:
         self.store.write(self.record)
-        streams: tuple[Stream, ...] = ("stdout", "stderr")
         try:
-            for stream in streams:
-                path = self.store.log(self.record.id, stream)
-                self._logs[stream] = self._files.enter_context(path.open("wb", buffering=0))
-        except OSError as error:
-            self._files.close()
-            unwritable = CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}")
-            self.end(_outcome_of_error(unwritable), 0.0)
-            raise unwritable from error
+            super().__enter__()
+        except CannotCreateError as error:
+            self.end(_outcome_of_error(error), 0.0)
+            raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
 
     def end(self, outcome: Outcome, duration: float) -> None:
         """The run has ended."""
@@ -180,26 +168,7 @@ class RecordingObserver:
         )
         self.store.write(self.record)
 
-    def preparing(self, what: str) -> None:
-        self.observer.preparing(what)
-
-    def preparation_output(self, chunk: bytes) -> None:
-        self.observer.preparation_output(chunk)
-
-    def prepared(self) -> None:
-        self.observer.prepared()
-
     def started(self, native_id: str) -> None:
         self.record = replace(self.record, native_id=native_id, detached=self._detaches)
         self.store.write(self.record)
-        self.observer.started(native_id)
-
-    def output(self, stream: Stream, chunk: bytes) -> None:
-        try:
-            self._logs[stream].write(chunk)
-        except OSError as error:
-            path = self.store.log(self.record.id, stream)
-            raise CannotCreateError(
-                f"cannot write the log {str(path)!r}: {error.strerror}", hint="free some space"
-            ) from error
-        self.observer.output(stream, chunk)
+        super().started(native_id)

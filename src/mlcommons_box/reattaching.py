@@ -6,10 +6,10 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import IO
+from contextlib import contextmanager
 
 from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
+from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.process import Stream, signals_noted
 from mlcommons_box.record import RunRecord, ended, moment
 from mlcommons_box.run_store import RunStore
@@ -70,7 +70,7 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool
             return finish(store, record, run.outcome)
         host = run.host()
         try:
-            with _LogWriter(store, record, observer) as writer:
+            with LogWriter(store, record.id, observer) as writer:
                 outcome = submitted_run.follow(run, host, writer, store.path(record.id), stays=False, ends=ends)
         except BoxError:
             run = submitted_run.read(store.path(record.id))
@@ -189,36 +189,3 @@ def _alone(store: RunStore, record: RunRecord, observer: Observer) -> Iterator[N
         yield
     finally:
         os.close(descriptor)
-
-
-class _LogWriter(ExitStack):
-    """Passes everything on to another observer, and writes the run's logs from their beginning."""
-
-    def __init__(self, store: RunStore, record: RunRecord, observer: Observer) -> None:
-        super().__init__()
-        self.observer = observer
-        self.logs: dict[Stream, IO[bytes]] = {}
-        streams: tuple[Stream, ...] = ("stdout", "stderr")
-        for stream in streams:
-            path = store.log(record.id, stream)
-            try:
-                self.logs[stream] = self.enter_context(path.open("wb", buffering=0))
-            except OSError as error:
-                self.close()
-                raise CannotCreateError(f"cannot write the log {str(path)!r}: {error.strerror}") from error
-
-    def preparing(self, what: str) -> None:
-        self.observer.preparing(what)
-
-    def preparation_output(self, chunk: bytes) -> None:
-        self.observer.preparation_output(chunk)
-
-    def prepared(self) -> None:
-        self.observer.prepared()
-
-    def started(self, native_id: str) -> None:
-        self.observer.started(native_id)
-
-    def output(self, stream: Stream, chunk: bytes) -> None:
-        self.logs[stream].write(chunk)
-        self.observer.output(stream, chunk)
