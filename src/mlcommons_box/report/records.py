@@ -20,6 +20,8 @@ from mlcommons_box.value import as_data
 if TYPE_CHECKING:
     from rich.table import Table
 
+_LONG_SCRIPT = 12
+"""Lines of one command that a person still wants to see."""
 _STYLES = {
     "running": ("cyan", "36;1"),
     "succeeded": ("green", "32;1"),
@@ -138,7 +140,17 @@ def _parameters(record: RunRecord) -> list[str]:
 
 
 def _commands(record: RunRecord) -> list[str]:
-    return ["", "commands", *(f"  {shown(command)}" for command in record.commands)] if record.commands else []
+    return (
+        ["", "commands", *(f"  {_cut(shown(command))}" for command in record.commands)] if record.commands else []
+    )
+
+
+def _cut(command: str) -> str:
+    """A command without most of a script that it is given."""
+    first, *others = command.split("\n")
+    if len(others) <= _LONG_SCRIPT:
+        return command
+    return f"{first}\n  ({len(others)} lines more: 'mlbox show --json')"
 
 
 def _logs(record: RunRecord, store: RunStore) -> list[str]:

@@ -265,6 +265,18 @@ class TestShow:
             f"  {store.log(record.id, 'stderr')}",
         ]
 
+    def test_a_long_script_is_not_shown_whole(self, root: Path, put: Put, mlbox: Call) -> None:
+        script = "sbatch <<'END'\n" + "echo\n" * 40 + "END"
+        put("aaaaaaaa", commands=("mkdir x", script))
+        lines = mlbox("show", "--mlbox", root).out.splitlines()
+        start = lines.index("commands")
+        assert lines[start + 1 : start + 4] == [
+            "  mkdir x",
+            "  sbatch <<'END'",
+            "  (41 lines more: 'mlbox show --json')",
+        ]
+        assert json.loads(mlbox("show", "--mlbox", root, "--json").out)["commands"][1] == script
+
     @pytest.mark.parametrize(
         ("words", "end"),
         [
