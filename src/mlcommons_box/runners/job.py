@@ -239,9 +239,17 @@ later() {  # SECONDS COMMAND, unless end_watches comes first
     sleep "$1" &
     mlbox_sleeper=$!
     trap 'kill "$mlbox_sleeper" 2>/dev/null; exit 0' TERM
+    : >"$mlbox_run/watched"
     wait "$mlbox_sleeper" && "$2"
   ) </dev/null >/dev/null 2>&1 &
   mlbox_watches="$mlbox_watches $!"
+  # A signal to what is just being made by fork() may be lost: end_watches must not come so soon.
+  mlbox_tries=50
+  while [ ! -e "$mlbox_run/watched" ] && [ "$mlbox_tries" -gt 0 ]; do
+    mlbox_tries=$((mlbox_tries - 1))
+    sleep 0.01
+  done
+  rm -f "$mlbox_run/watched"
 }
 end_watches() {
   for mlbox_watch in $mlbox_watches; do
