@@ -101,10 +101,6 @@ class MissingInputError(ProblemsError):
     """Inputs of a run do not exist, or are not of the type that the task declares."""
 
 
-class UnsupportedError(ProblemsError):
-    """The plan asks for something that the chosen runner cannot give."""
-
-
 class ConfigurationError(BoxError):
     """Files are well formed, but ask for what cannot be done."""
 

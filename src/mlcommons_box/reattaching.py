@@ -66,6 +66,7 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool
         record = store.read(record.id)
         if record.status != "running":
             return record
+        run = submitted_run.read(store.path(record.id)) or run  # whoever followed it before may have got this far
         if run.outcome is not None:  # all is here but this
             return finish(store, record, run.outcome)
         host = run.host()

@@ -6,12 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, Literal
+from typing import IO
 
 from mlcommons_box.errors import BoxError, Problem, ProblemsError
 from mlcommons_box.report.problems import problem_text, shown, summary
-
-Verbosity = Literal[-1, 0, 1]
 
 
 def uses_colour(stream: IO[str]) -> bool:
