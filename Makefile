@@ -12,8 +12,9 @@ help:  ## show this help
 demo: .venv/demo  ## run the MNIST box end to end; no container engine needed
 	$(BIN)/mlbox run examples/mnist --all --platform=local
 
+# Side by side, as many wait for a host or a queue; which may not run beside which is said by the tests.
 test: .venv/dev  ## run every test, linters and type checks included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3
 
 # The quick tests; what they need beyond the software itself is small enough to install for each Python.
 QUICK := tests/unit tests/golden tests/contract

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlcommons_box.cache import CACHE_VARIABLE
 from mlcommons_box.cli.selection import PLATFORM_VARIABLE
+from mlcommons_box.record import RunRecord
+from mlcommons_box.run_store import RunStore
 from tests import engines
 
 pytest.register_assert_rewrite("mlcommons_box.contract")
@@ -63,6 +66,13 @@ def write_files(directory: Path, files: Mapping[str, str]) -> Path:
     return directory
 
 
+def records_of(workspace: Path) -> list[RunRecord]:
+    """All records of a workspace, none of which is damaged, in the order in which the runs started."""
+    records, unreadable = RunStore(workspace).read_all()
+    assert not unreadable
+    return records
+
+
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 MakeBox = Callable[..., Path]
@@ -97,8 +107,16 @@ def _local_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PLATFORM_VARIABLE, "local")
 
 
+def _named_by(item: pytest.Item, marker: str) -> list[str]:
+    return [name for mark in item.iter_markers(marker) for name in mark.args]
+
+
 def _engines_of(item: pytest.Item) -> list[str]:
-    return [name for mark in item.iter_markers("engine") for name in mark.args]
+    return _named_by(item, "engine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "alone(name): no other test of that engine may run at the same time")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -117,12 +135,67 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = left_out
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Hold a test's engines, also while what it shares with other tests is made and removed."""
+    with engines.in_use(_engines_of(item), _named_by(item, "alone")):
+        return (yield)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """An engine that is required and absent is a failure."""
     for name in _engines_of(item):
         reason = engines.absent(name)
         if reason:
             pytest.fail(f"the engine {name!r} is required and cannot be used: {reason}; {engines.REMEDY}")
+
+
+ONE_AFTER_ANOTHER = {
+    "containers": (
+        "test_documentation.py::test_what_a_document_shows_happens_on_an_engine", "test_engine_trouble.py",
+        "test_kubernetes_pod.py", "test_mnist.py", "test_real_engines.py", "test_site_network.py",
+        "test_strangers_box.py", "test_tutorial_on_engines.py",
+    ),
+    "slurm": ("test_slurm.py", "test_slurm_contract.py"),
+    "ssh": ("test_ssh.py", "test_ssh_contract.py"),
+}  # fmt: skip
+"""Tests that share what takes long to make, or names of images.
+
+Any other file of integration tests is run by one worker, too, and any other test by whichever is free.
+"""
+
+
+def together(nodeid: str) -> str:
+    """What names the tests that one worker runs one after another."""
+    folder, _, name = nodeid.partition("integration/")
+    if not name:
+        return nodeid
+    for group, tests in ONE_AFTER_ANOTHER.items():
+        if name.startswith(tests):
+            return group
+    return folder + name.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The workers share the tests by these groups, those with the most tests first."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = together
+    return scheduler
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the one who has the terminal."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Every worker has looked at every test, and so they all say the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -3,14 +3,20 @@
 A test that needs an engine is marked ``engine("docker")``.  Where it is absent the test is left out, and the
 run says so at its end.  ``MLBOX_TEST_ENGINES`` names engines that have to be here (``all``: every one): a test that
 needs one of them then fails when it is absent.
+
+One that no other test of an engine may run beside, as when it stops a server, is marked ``alone("ssh")`` as well.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import pwd
 import subprocess
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 VARIABLE = "MLBOX_TEST_ENGINES"
@@ -45,6 +51,9 @@ PROBES = {
     "rsync": ["rsync", "--version"],
     "ssh": ["ssh", "-F", str(ssh_config()), "-o", "ConnectTimeout=5", SSH_HOST, "true"],
     "slurm": ["sinfo", "--noheader"],
+    "chromium": ["chromium", "--version"],
+    "mlflow": ["test", "-f", str(STATE / "mlflow" / "complete")],
+    "ro-crate": ["test", "-f", str(STATE / "ro-crate" / "complete")],
 }
 REMEDY = "tools/test-engines installs and starts them on Debian 12"
 
@@ -63,6 +72,26 @@ def required() -> set[str]:
     """The engines that have to be here."""
     words = set(os.environ.get(VARIABLE, "").replace(",", " ").split())
     return set(PROBES) if "all" in words else words
+
+
+@contextmanager
+def in_use(names: Collection[str], alone: Collection[str]) -> Iterator[None]:
+    """Use engines, some of them alone: tests that run at the same time wait for each other."""
+    with ExitStack() as stack:
+        for name in sorted({*names, *alone}):
+            stack.enter_context(_held(name, fcntl.LOCK_EX if name in alone else fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def _held(name: str, how: int) -> Iterator[None]:
+    """Hold a lock of this user's.  Whoever waits to be alone lets nobody else in, or it might wait for ever."""
+    place = Path(tempfile.gettempdir(), f"mlbox-tests-{os.getuid()}-{name}")
+    with place.with_suffix(".door").open("w") as door, place.with_suffix(".room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, how)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 def as_ordinary_user(*argv: str, **variables: str) -> list[str]:

@@ -17,8 +17,8 @@ from mlcommons_box.definition.platforms import check_referenced_platform, read_p
 from mlcommons_box.definition.run_configurations import read_run_configuration
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
-from mlcommons_box.errors import Problem
-from mlcommons_box.model import Box, Platform, RunConfiguration, Task
+from mlcommons_box.errors import Problem, ProblemsError
+from mlcommons_box.model import Box, Platform, RunConfiguration, Sweep, Task
 from mlcommons_box.planning import BoundParameter, bind, holds
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.value import Value
@@ -27,20 +27,23 @@ from mlcommons_box.value import Value
 class Report(Value):
     """What checking a box found.
 
-    ``box`` is None when ``mlbox.yaml`` or a task is wrong; ``runs`` and ``platforms`` are those that are right.
+    ``box`` is None when ``mlbox.yaml`` or a task is wrong; ``runs``, ``platforms`` and ``sweeps`` are those that
+    are right.
     """
 
     root: Path
     box: Box | None
     runs: tuple[RunConfiguration, ...]
     platforms: tuple[Platform, ...]
+    sweeps: tuple[Sweep, ...]
     problems: tuple[Problem, ...]
 
 
 def check_box(path: Path | str, *, workspace: Path | None = None, inputs: bool = True) -> Report:
     """Read every definition file of a box and report all problems, in the order of the files.
 
-    With ``inputs``, an input that does not exist, and that no run of the box makes, is a problem too.
+    With ``inputs``, an input that does not exist, and that no run of the box makes, is a problem too, and so is
+    what a sweep varies and the file of its hyper-parameters does not have.
     Raises :class:`~mlcommons_box.errors.UsageError` when there is no box.
     """
     root = box_root(path)
@@ -60,14 +63,21 @@ def check_box(path: Path | str, *, workspace: Path | None = None, inputs: bool =
         if platform:
             check_referenced_platform(platform, root, problems)
             platforms.append(platform)
+    sweeps = []
     for file in yaml_files(root / SWEEP_DIRECTORY):
-        read_sweep(file, runs, problems)
+        sweep = read_sweep(file, root, runs, problems)
+        if sweep:
+            sweeps.append(sweep)
+    found += problems
+    if inputs:
+        found += _hyperparameter_problems(root, draft.tasks or {}, runs, sweeps, workspace)
     return Report(
         root=root,
         box=draft.box,
         runs=tuple(runs),
         platforms=tuple(platforms),
-        problems=(*found, *problems),
+        sweeps=tuple(sweeps),
+        problems=tuple(found),
     )
 
 
@@ -90,4 +100,33 @@ def _path_problems(
     if inputs:
         wanted = [p for p in bound if not any(holds(path, p.path) or holds(p.path, path) for path in made)]
         problems += missing_inputs(tuple(parameter for parameter in wanted if parameter.location))
+    return problems
+
+
+def _hyperparameter_problems(
+    root: Path,
+    tasks: Mapping[str, Task | None],
+    runs: list[RunConfiguration],
+    sweeps: list[Sweep],
+    workspace: Path | None,
+) -> list[Problem]:
+    """What sweeps vary and their files do not have; a file that is not there yet may have anything."""
+    problems: list[Problem] = []
+    with_file = [sweep for sweep in sweeps if sweep.parameters_file]
+    if not with_file:
+        return problems
+    from mlcommons_box.parameter_file import read_parameter_file
+    from mlcommons_box.sweep import space_of
+
+    known = {run.name: run for run in runs}
+    for sweep in with_file:
+        run = known[sweep.run]
+        task = tasks.get(run.task)
+        bound = bind(root, task, run, workspace or root / "workspace", []) if task else ()
+        for parameter in bound:
+            if parameter.name == sweep.parameters_file and parameter.path.is_file():
+                try:
+                    space_of(sweep, read_parameter_file(parameter.path))
+                except ProblemsError as error:
+                    problems += error.problems
     return problems

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mlcommons_box.definition.places import SWEEP_DIRECTORY, name_below, yaml_files
 from mlcommons_box.errors import CannotCreateError, Problem
 from mlcommons_box.model import Box, RunConfiguration
 from mlcommons_box.planning import BoundParameter, bind, holds
@@ -40,7 +41,7 @@ class Leftover(Value):
 
 
 def find_leftovers(box: Box, runs: Iterable[RunConfiguration], workspace: Path | None = None) -> list[Leftover]:
-    """The outputs of the box's runs that exist.
+    """The outputs of the box's runs that exist, and all that its sweeps have made.
 
     An output stays when it lies outside the workspace (links followed), or when it is or holds an input that
     no other run writes to exactly that path.
@@ -61,6 +62,10 @@ def find_leftovers(box: Box, runs: Iterable[RunConfiguration], workspace: Path |
     for path in sorted(writers):
         if os.path.lexists(path) and not any(holds(other, path) for other in writers if other != path):
             found.append(Leftover(path=path, what="output", reason=_reason_to_keep(path, place, given)))
+    for file in yaml_files(box.root / SWEEP_DIRECTORY):
+        path = place / SWEEP_DIRECTORY / name_below(file, box.root / SWEEP_DIRECTORY)
+        if os.path.lexists(path):
+            found.append(Leftover(path=path, what="sweep", reason=_reason_to_keep(path, place, given)))
     return found
 
 

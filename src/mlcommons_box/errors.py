@@ -117,6 +117,12 @@ class PreparationError(UnavailableError):
     """The engine could not prepare what the box needs (an environment, an image)."""
 
 
+class CannotReadError(BoxError):
+    """A file that has to be read cannot be."""
+
+    exit_status = EX_MISSING_INPUT
+
+
 class CannotCreateError(BoxError):
     """An output directory, or a file of ours, cannot be created."""
 

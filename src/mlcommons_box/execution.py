@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from mlcommons_box.errors import (
     EX_CLOSED_OUTPUT,
     EX_INTERRUPTED,
     EX_SOFTWARE,
     BoxError,
-    CannotCreateError,
     Interrupted,
     MissingInputError,
     ProblemsError,
     UsageError,
 )
+from mlcommons_box.evidence import Evidence
+from mlcommons_box.lock import refuse_drift
 from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.presence import create_output_directories, missing_inputs, unusable_outputs
@@ -71,6 +74,7 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
     began = time.monotonic()
     with RecordingObserver(plan, runner, observer) as recording:
         try:
+            refuse_drift(plan, runner, partial(runner.prepare, plan, recording))
             try:
                 outcome = runner.run(plan, recording)
             except NotPrepared:
@@ -97,10 +101,12 @@ def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
     began = time.monotonic()
     with RecordingObserver(plan, runner, observer) as recording:
         try:
+            refuse_drift(plan, runner, partial(runner.prepare, plan, recording))
             runner.start(plan, recording)
         except BaseException as error:
             recording.end(_outcome_of_error(error), time.monotonic() - began)
             raise
+        recording.left()
 
 
 def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> None:
@@ -125,6 +131,8 @@ def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> 
                     if recording.record.native_id is None:
                         recording.end(_outcome_of_error(error), time.monotonic() - began)
                 raise
+            for recording in recordings:
+                recording.left()
 
 
 def _outcome_of_error(error: BaseException) -> Outcome:
@@ -146,21 +154,18 @@ class RecordingObserver(LogWriter):
     def __init__(self, plan: RunPlan, runner: Runner, observer: Observer) -> None:
         super().__init__(RunStore(plan.workspace), plan.id, observer)
         self.record: RunRecord = new_record(plan, runner.commands(plan))
+        self.evidence = Evidence(plan, runner, self.store)
         self._detaches = isinstance(runner, Detachable)
 
     def __enter__(self) -> RecordingObserver:
-        self.store.write(self.record)
-        try:
-            super().__enter__()
-        except CannotCreateError as error:
-            self.end(_outcome_of_error(error), 0.0)
-            raise
+        self.evidence.before()
+        self.store.begin(self.record)
         return self
 
     def end(self, outcome: Outcome, duration: float) -> None:
         """The run has ended."""
         self.record = ended(
-            self.record,
+            replace(self.record, **self._proof()),
             outcome.status,
             exit_status=outcome.exit_status,
             reason=outcome.reason,
@@ -168,7 +173,20 @@ class RecordingObserver(LogWriter):
         )
         self.store.write(self.record)
 
+    def left(self) -> None:
+        """The run goes on by itself: write down what is known by now."""
+        self.record = replace(self.record, **self.evidence.at_start())
+        self.store.write(self.record)
+
+    def _proof(self) -> dict[str, Any]:
+        """What was found out; whoever does not want to wait for it interrupts once more."""
+        try:
+            return self.evidence.at_end()
+        except (BoxError, KeyboardInterrupt) as error:
+            return {"unproved": getattr(error, "message", None) or "interrupted while its files were hashed"}
+
     def started(self, native_id: str) -> None:
+        self.evidence.begin()
         self.record = replace(self.record, native_id=native_id, detached=self._detaches)
         self.store.write(self.record)
         super().started(native_id)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import IO
 
 from mlcommons_box.errors import CannotCreateError
+from mlcommons_box.journal import open_regular
 from mlcommons_box.process import Stream
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Observer
 
 
 class LogWriter:
-    """Passes everything on to another observer, and writes the run's logs, from their beginning."""
+    """Passes everything on to another observer, and writes the run's logs, from their beginning.
+
+    A run that writes nothing has no files: many small runs are many small files otherwise.
+    """
 
     def __init__(self, store: RunStore, run_id: str, observer: Observer) -> None:
         self.store = store
@@ -22,15 +27,6 @@ class LogWriter:
         self._logs: dict[Stream, IO[bytes]] = {}
 
     def __enter__(self) -> LogWriter:
-        """Open the logs.  Raises :class:`CannotCreateError`."""
-        streams: tuple[Stream, ...] = ("stdout", "stderr")
-        try:
-            for stream in streams:
-                log = self.store.log(self.run_id, stream)
-                self._logs[stream] = self._files.enter_context(log.open("wb", buffering=0))
-        except OSError as error:
-            self._files.close()
-            raise self._cannot_write(stream, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,6 +46,11 @@ class LogWriter:
 
     def output(self, stream: Stream, chunk: bytes) -> None:
         try:
+            if stream not in self._logs:
+                log = self.store.log(self.run_id, stream)
+                log.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                self._logs[stream] = self._files.enter_context(os.fdopen(descriptor, "wb", buffering=0))
             self._logs[stream].write(chunk)
         except OSError as error:
             raise self._cannot_write(stream, error) from error

@@ -19,11 +19,15 @@ Network = Literal["none", "default"]
 
 
 class Parameter(Value):
-    """An input or output of a task; its value is always the path of a file or of a directory."""
+    """An input or output of a task; its value is always the path of a file or of a directory.
+
+    ``reproducible`` says of an output whether the same inputs give the same bytes.
+    """
 
     name: str
     type: ParameterType
     description: str | None = None
+    reproducible: bool = True
     location: Location | None = aside(default=None)
 
 
@@ -220,6 +224,7 @@ class Platform(Value):
 
 
 SweepMethod = Literal["grid", "list", "random", "search"]
+Direction = Literal["minimize", "maximize"]
 
 
 class SweepRange(Value):
@@ -233,7 +238,9 @@ class SweepRange(Value):
 class Sweep(Value):
     """One run configuration, many values of its hyper-parameters (as texts, or a range to draw from).
 
-    ``parameters_file`` names the input whose file holds them; None means that they are bindings.
+    ``name`` is the file's path below ``sweeps/`` without its suffix.  ``parameters_file`` names the input whose file
+    holds the hyper-parameters; None means that they are bindings.  ``metric`` and ``direction`` say which trial is
+    the best.  ``places`` are those of the names of ``parameters``.
     """
 
     name: str
@@ -244,4 +251,7 @@ class Sweep(Value):
     parameters_file: str | None = None
     trials: int | None = None
     seed: int | None = None
+    metric: str | None = None
+    direction: Direction | None = None
     description: str | None = None
+    places: tuple[Location, ...] = aside(default=())

@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 from mlcommons_box.errors import (
     EX_USAGE,
@@ -74,7 +75,9 @@ class RunPlan(SetupPlan):
 
     ``id`` names this one run, everywhere and for good.  ``parameters`` are in the order of the run
     configuration's bindings, inputs first.  ``timeout`` is in seconds.  In ``environment`` a value of None is
-    taken from the caller by name.
+    taken from the caller by name.  ``devices`` are the GPUs of this machine that the run alone may use, as
+    ``CUDA_VISIBLE_DEVICES`` names them; none are those that the platform says.  ``group`` says what the run is a part
+    of, such as a sweep; it is for the record.
     """
 
     id: str
@@ -84,6 +87,8 @@ class RunPlan(SetupPlan):
     environment: tuple[EnvironmentVariable, ...] = ()
     network: Network = "default"
     timeout: float | None = None
+    devices: tuple[str, ...] = ()
+    group: Mapping[str, Any] = aside(default=MappingProxyType({}))
 
     @property
     def inputs(self) -> tuple[BoundParameter, ...]:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, Literal
 
 from mlcommons_box.errors import Interrupted, UnavailableError
+from mlcommons_box.interruption import signals_noted
 from mlcommons_box.process_tree import RUN_MARK, Client, Tree
 from mlcommons_box.value import Value
 
@@ -157,7 +157,8 @@ def stream(
     ``contained`` says that the task runs in a process namespace of its own, and that only what is in there is asked
     to end: what the engine runs outside serves it, such as the file system of the image.
     ``timeout`` is in seconds, and so is ``grace``, which is :data:`GRACE` unless given.  SIGINT, SIGTERM and
-    SIGHUP end the whole tree (a second one without grace) and are reported in the result.
+    SIGHUP end the whole tree (a second one without grace) and are reported in the result, also in a thread that
+    hears an :class:`~mlcommons_box.interruption.Relay`.
     Raises :class:`UnavailableError` when the program cannot be started.
     """
     grace = GRACE if grace is None else grace
@@ -165,6 +166,8 @@ def stream(
     if mark is not None:
         environment[RUN_MARK] = mark
     with signals_noted() as signals:
+        if signals:  # they came before there was anything to end
+            return Completed(exit_status=128 + signals[0], interrupted_by=signals[0])
         child = _start(command, environment)
         on_start(child.pid)
         tree = Client(child.pid) if client else Tree(child.pid, mark, contained=contained)
@@ -326,25 +329,3 @@ class _Outputs:
                 pipe.close()
         if self.ended is not None:
             os.close(self.ended)
-
-
-@contextmanager
-def signals_noted() -> Iterator[list[int]]:
-    """Note the signals that ask us to stop, in place of being stopped by them; main thread only."""
-    noted: list[int] = []
-    previous: dict[int, Callable[[int, FrameType | None], object] | int | signal.Handlers | None] = {}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread: the caller's program handles signals
-        pass
-    try:
-        yield noted
-    finally:
-        for restored, handler in previous.items():
-            signal.signal(restored, handler)

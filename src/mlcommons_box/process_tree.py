@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 RUN_MARK = "MLCOMMONS_BOX_RUN"
@@ -49,14 +48,18 @@ class Tree:
         self.born = own.born if own else 0
         self.began = time.monotonic()
 
-    def _first(self) -> int:
-        """The lowest number that a process of the tree may have: numbers grow, until they begin anew."""
+    def _candidates(self) -> list[int]:
+        """The processes that may be of the tree, by their numbers: these grow, until they begin anew."""
         brief = time.monotonic() - self.began < _BRIEF
-        return self.leader if brief and _last_process() >= self.leader else 0
+        numbers = _process_numbers()
+        last = _last_process()
+        return (
+            [each for each in numbers if self.leader <= each <= last] if brief and last >= self.leader else numbers
+        )
 
     def members(self) -> set[int]:
         """The process ids that are alive; empty where the system has no ``/proc``."""
-        processes = {found.pid: found for found in _processes(self._first()) if found.born >= self.born}
+        processes = {found.pid: found for found in _processes(self._candidates()) if found.born >= self.born}
         found = {pid for pid, process in processes.items() if process.group == self.leader}
         if self.mark:
             found |= {pid for pid in processes if _carries(pid, self.mark)}
@@ -120,12 +123,8 @@ class _Process(NamedTuple):
 
 def _process(pid: int) -> _Process | None:
     """A process that is alive; None for one that has ended."""
-    try:
-        with Path("/proc", str(pid), "stat").open("rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if not fields or fields[0] in (b"Z", b"X"):
         return None
     return _Process(pid, int(fields[1]), int(fields[2]), int(fields[19]))
 
@@ -150,46 +149,53 @@ def is_running(pid: int, started_ticks: int) -> bool:
     return found is not None and found.born == started_ticks
 
 
-def _processes(first: int) -> Iterator[_Process]:
-    """Every process of this user (of everyone, for root) that is alive and may be younger than ``first``."""
-    if not sys.platform.startswith("linux"):
-        return
+def _process_numbers() -> list[int]:
+    """The numbers of all processes; none where the system has no ``/proc``."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform.startswith("linux") else []
+
+
+def _processes(numbers: Iterable[int]) -> Iterator[_Process]:
+    """Those processes of this user (of everyone, for root) that are alive."""
     user = os.getuid()
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if not entry.name.isdigit() or int(entry.name) < first:
+    for number in numbers:
+        try:
+            if user and os.stat(f"/proc/{number}").st_uid != user:
                 continue
-            try:
-                if user and entry.stat().st_uid != user:
-                    continue
-            except OSError:
-                continue
-            found = _process(int(entry.name))
-            if found:
-                yield found
+        except OSError:
+            continue
+        found = _process(number)
+        if found:
+            yield found
 
 
 def _last_process() -> int:
     """The number that the system gave last (proc(5), loadavg); 0 where it does not say."""
-    try:
-        return int(Path("/proc/loadavg").read_text().split()[-1])
-    except (OSError, ValueError):
-        return 0
+    words = _read("/proc/loadavg").split()
+    return int(words[-1]) if words else 0
 
 
 def _carries(pid: int, mark: bytes) -> bool:
-    try:
-        with Path("/proc", str(pid), "environ").open("rb") as file:
-            return mark in file.read().split(b"\0")
-    except OSError:
-        return False
+    return mark in _read(f"/proc/{pid}/environ").split(b"\0")
 
 
 def _namespaced(pid: int) -> list[int]:
     """The numbers of a process in our process namespace and in those within it (proc(5), NSpid)."""
-    try:
-        with Path("/proc", str(pid), "status").open("rb") as file:
-            line = next((line for line in file if line.startswith(b"NSpid:")), b"")
-    except OSError:
-        return []
+    line = next((line for line in _read(f"/proc/{pid}/status").split(b"\n") if line.startswith(b"NSpid:")), b"")
     return [int(word) for word in line.split()[1:]]
+
+
+def _read(path: str) -> bytes:
+    """A file of the system about a process; empty when that has ended.  Many are read after every run."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    content = b""
+    try:
+        while chunk := os.read(descriptor, 1 << 16):
+            content += chunk
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return content

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
+from mlcommons_box.evidence import evidence_at_end
+from mlcommons_box.interruption import signals_noted
 from mlcommons_box.log_writer import LogWriter
-from mlcommons_box.process import Stream, signals_noted
+from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, ended, moment
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import submitted_run
 from mlcommons_box.runners.batch import JobState, look, survey
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.submitted_run import SubmittedRun
+from mlcommons_box.value import replace
 
 _PAUSE = (1.0, 30.0)
 """Seconds between two questions about runs: at first, and when nothing happens."""
@@ -160,7 +163,7 @@ def finish(store: RunStore, record: RunRecord, outcome: Outcome) -> RunRecord:
     """Complete the record of a run that has ended."""
     began = moment(record.started_at).timestamp()
     record = ended(
-        record,
+        replace(record, **evidence_at_end(record, store)),
         outcome.status,
         exit_status=outcome.exit_status,
         reason=outcome.reason,
@@ -184,7 +187,8 @@ def _alone(store: RunStore, record: RunRecord, observer: Observer) -> Iterator[N
         except BlockingIOError:
             observer.preparing("another command follows this run")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        while record.status == "running" and record.supervisor.is_alive():
+        watched = record.supervisor.pid != os.getpid()  # we ourselves may have started it, to wait for it now
+        while watched and record.status == "running" and record.supervisor.is_alive():
             time.sleep(_POLL)
             record = store.read(record.id)
         yield

@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from mlcommons_box import __version__
-from mlcommons_box.planning import RunPlan
+from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.process import Command, redacted, redacted_words
 from mlcommons_box.process_tree import is_running, start_ticks
 from mlcommons_box.value import Value, as_data, replace
@@ -38,7 +39,12 @@ class Supervisor(Value):
 class RunRecord(Value):
     """One run.  Times are UTC in ISO 8601; ``duration`` is in seconds; ``plan`` is what was to happen.
 
-    ``detached`` says that the run goes on without its supervisor.
+    ``detached`` says that the run goes on without its supervisor.  ``group`` says what the run is a part of, such
+    as a sweep.  The rest is what :mod:`.evidence` found: ``inputs`` and ``outputs`` have a fingerprint for each
+    parameter, ``code`` those of the definition files and of ``build/`` and the commit of git, ``image`` what
+    the task ran in, ``hyperparameters`` what small YAML and JSON inputs hold, ``engine`` and ``machine`` what it
+    ran on, ``usage`` the peak of memory in bytes and the time of the processor in seconds, ``metrics`` what the
+    task says of its result.  ``unproved`` says why nobody may rely on the run as up to date; None when one may.
     """
 
     schema_version: int
@@ -61,6 +67,31 @@ class RunRecord(Value):
     plan: Mapping[str, Any] = MappingProxyType({})
     commands: tuple[str, ...] = ()
     detached: bool = False
+    group: Mapping[str, Any] = MappingProxyType({})
+    code: Mapping[str, Any] = MappingProxyType({})
+    image: Mapping[str, Any] = MappingProxyType({})
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    outputs: Mapping[str, Any] = MappingProxyType({})
+    hyperparameters: Mapping[str, Any] = MappingProxyType({})
+    engine: Mapping[str, Any] = MappingProxyType({})
+    machine: Mapping[str, Any] = MappingProxyType({})
+    usage: Mapping[str, Any] = MappingProxyType({})
+    metrics: Mapping[str, Any] = MappingProxyType({})
+    unproved: str | None = "the run has not ended"
+
+    @property
+    def parameters(self) -> tuple[BoundParameter, ...]:
+        """The parameters of the plan, with the paths that they were bound to."""
+        return tuple(
+            BoundParameter(
+                name=each["name"],
+                type="directory" if each.get("type") == "directory" else "file",
+                direction="output" if each["direction"] == "output" else "input",
+                path=Path(each["path"]),
+                elsewhere=each.get("elsewhere") is True,
+            )
+            for each in self.plan.get("parameters", ())
+        )
 
     def refreshed(self) -> RunRecord:
         """The record as it has to be read now: a run that nobody watches any more is lost, not running."""
@@ -86,6 +117,7 @@ def new_record(plan: RunPlan, commands: list[Command]) -> RunRecord:
         supervisor=Supervisor(host=os.uname().nodename, pid=os.getpid(), started_ticks=start_ticks(os.getpid())),
         plan=plan_data(plan),
         commands=tuple(command.shell() for command in commands),
+        group=dict(plan.group),
     )
 
 
@@ -106,6 +138,7 @@ def ended(
 def plan_data(plan: RunPlan) -> dict[str, Any]:
     """A plan as plain data, without what is secret in it."""
     resources = plan.platform.resources
+    varying = {each.name for each in plan.task.outputs if not each.reproducible}
     environment = {
         each.name: None if each.value is None else redacted(f"{each.name}={each.value}").partition("=")[2]
         for each in plan.environment
@@ -114,7 +147,14 @@ def plan_data(plan: RunPlan) -> dict[str, Any]:
         "box": str(plan.box.root),
         "workspace": str(plan.workspace),
         "parameters": [
-            {"name": each.name, "type": each.type, "direction": each.direction, "path": str(each.path)}
+            {
+                "name": each.name,
+                "type": each.type,
+                "direction": each.direction,
+                "path": str(each.path),
+                **({"elsewhere": True} if each.elsewhere else {}),
+                **({"reproducible": False} if each.name in varying else {}),
+            }
             for each in plan.parameters
         ],
         "environment": environment,
@@ -132,6 +172,12 @@ def moment(text: str) -> datetime:
     if not text.endswith("Z"):
         raise ValueError(f"{text!r} is no time in UTC")
     return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
+
+
+def mapping_in(holder: Any, name: str) -> Mapping[str, Any]:
+    """What a record has under a name where an object is meant; a stranger's may hold anything."""
+    value = holder.get(name) if isinstance(holder, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def _redacted_data(value: Any) -> Any:

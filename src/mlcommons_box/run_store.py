@@ -1,7 +1,8 @@
-"""What happened, on disk: one directory for each run, below ``.mlbox/runs`` in the workspace.
+"""What happened, on disk: the records of a workspace, in one file to which only is added (:mod:`.journal`).
 
-It holds ``record.json`` and what the task wrote, ``stdout.log`` and ``stderr.log``.  The record is written before
-the run starts, and replaced in one step whenever it changes, so that a reader sees all of a state or none of it.
+``.mlbox/runs.jsonl`` has a line for a run before it starts, with all that is known, and one for each change, with
+what has changed.  What the task wrote is in ``.mlbox/runs/ID``, ``stdout.log`` and ``stderr.log``, once it has
+written something.
 
 A workspace may come from a stranger: what is read from it is checked, and no name in it, nor one that the user
 gives, leads out of the directory of the runs.
@@ -9,32 +10,46 @@ gives, leads out of the directory of the runs.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import stat
-from collections.abc import Iterable, Mapping
+import re
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, UsageError
+from mlcommons_box.journal import Journal, entry_of, open_regular
 from mlcommons_box.process import Stream
 from mlcommons_box.record import SCHEMA_VERSION, STATUSES, RunRecord, Supervisor, moment
 from mlcommons_box.value import as_data, field_names, is_required
 
 DIRECTORY = Path(".mlbox", "runs")
 """Below the workspace."""
-RECORD_FILE = "record.json"
+FILE = Path(".mlbox", "runs.jsonl")
+"""The same, of the records."""
+JOB_FILE = "job.json"
+"""In the directory of a run that goes on without us (:mod:`.runners.submitted_run`)."""
+_LINE = re.compile(rb'^\{"id": "([^"\\]+)".*', re.MULTILINE)
 _SHOWN_MATCHES = 5
+_DEEPEST = 100
+"""Objects and lists in a record that are in each other; ours have a few."""
+_DEFAULTS = {
+    name: as_data(getattr(RunRecord, name)) for name in field_names(RunRecord) if not is_required(RunRecord, name)
+}
+"""What a line need not say."""
 
 
 class RunStore:
     """The records of a workspace."""
 
     def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
         self.directory = workspace / DIRECTORY
+        self.journal = Journal(workspace / FILE)
+        self._written: dict[str, dict[str, Any]] = {}
 
     def path(self, run_id: str, name: str = "") -> Path:
         """A run's directory, or a file in it; raises :class:`UsageError` for an id that is no plain name."""
@@ -43,50 +58,81 @@ class RunStore:
         return self.directory / run_id / name
 
     def log(self, run_id: str, stream: Stream) -> Path:
-        """What the task of a run wrote to one of its streams."""
+        """What the task of a run wrote to one of its streams; not there when it wrote nothing."""
         return self.path(run_id, f"{stream}.log")
 
     def open_log(self, run_id: str, stream: Stream) -> IO[bytes]:
         """The same, open for reading; raises :class:`OSError`."""
-        return _open_file(self.log(run_id, stream))
+        return os.fdopen(open_regular(self.log(run_id, stream), os.O_RDONLY), "rb")
 
-    def write(self, record: RunRecord) -> None:
-        """Write or replace a record in one step.  Raises :class:`CannotCreateError`.
+    def begin(self, record: RunRecord) -> None:
+        """Write the first line of a run that nobody has written of before; raises as :meth:`write` does."""
+        self._written[record.id] = _DEFAULTS
+        self.write(record)
 
-        Nothing waits for the disk: when the machine itself fails, the record may be lost with what the run made.
+    def write(self, *records: RunRecord) -> None:
+        """Write records, or what has changed in them since this store wrote them, all or nothing.
+
+        Raises :class:`CannotCreateError`.  Nothing waits for the disk: when the machine itself fails, a record may
+        be lost with what the run made.
         """
-        target = self.path(record.id, RECORD_FILE)
-        partial = target.with_name(f"{RECORD_FILE}.{os.getpid()}")
+        lines = []
+        for record in records:
+            self.path(record.id)
+            content = {"id": record.id, **as_data(record)}
+            before = self._written.get(record.id, {})
+            changed = {
+                name: value for name, value in content.items() if name not in before or before[name] != value
+            }
+            lines.append({"id": record.id, **changed})
+            self._written[record.id] = content
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(_text(record), "ascii")
-            partial.replace(target)
+            self.journal.append(lines)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
+            for record in records:
+                self._written.pop(record.id, None)
             raise CannotCreateError(
-                f"cannot write the record {str(target)!r}: {error.strerror}",
+                f"cannot write the record {str(self.journal.file)!r}: {error.strerror}",
                 hint="free some space, or use --workspace with a directory that you can write to",
+            ) from error
+        for record in records:
+            if record.status != "running":
+                self._written.pop(record.id, None)
+
+    def remove(self, run_ids: Collection[str]) -> None:
+        """Remove records, their logs and what else is in their directories.  Raises :class:`CannotCreateError`."""
+        directories = [self.path(run_id) for run_id in run_ids]
+        for parent in (self.directory.parent, self.directory):
+            if parent.is_symlink():  # a stranger's leads anywhere, and what is there has the names that it likes
+                raise CannotCreateError(
+                    f"nothing is removed through the link {str(parent)!r}",
+                    hint="put a directory in its place, or remove it",
+                )
+        names = {run_id.encode() for run_id in run_ids}
+
+        def is_kept(line: bytes) -> bool:
+            found = _LINE.match(line)
+            return found is None or found[1] not in names
+
+        try:
+            for directory in directories:
+                if directory.is_symlink():
+                    directory.unlink()
+                elif directory.exists():
+                    shutil.rmtree(directory)
+            self.journal.keep(is_kept)
+        except OSError as error:
+            raise CannotCreateError(
+                f"cannot remove {error.filename or str(self.journal.file)!r}: {error.strerror}"
             ) from error
 
     def ids(self) -> list[str]:
         """The runs by their ids, which begin with the time when a run was planned.
 
-        What else lies in the directory is left out.  Raises :class:`ConfigurationError`.
+        Raises :class:`ConfigurationError`.
         """
-        try:
-            with os.scandir(self.directory) as entries:
-                return sorted(
-                    entry.name
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and os.path.lexists(Path(entry.path, RECORD_FILE))
-                )
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot read the records in {str(self.directory)!r}: {error.strerror}"
-            ) from error
+        found = self._entries().items()
+        return sorted(run_id for run_id, lines in found if any(entry_of(line) is not None for line in lines))
 
     def read(self, run_id: str) -> RunRecord:
         """A run's record.
@@ -102,9 +148,11 @@ class RunStore:
         """The records in the order in which the runs started; by their ids, what is wrong with the others."""
         records = []
         unreadable = {}
-        for run_id in self.ids():
+        for run_id, lines in self._entries().items():
             try:
-                records.append(self.read(run_id))
+                record = self._record(run_id, lines)
+                is_over = record.refreshed() is record
+                records.append(record if is_over else self.read(run_id))
             except UsageError:
                 continue  # removed meanwhile
             except ConfigurationError as error:
@@ -118,20 +166,22 @@ class RunStore:
         latest run.  Raises :class:`UsageError` when it means none or several, and :class:`ConfigurationError`
         when the record cannot be read.
         """
+        return self._latest() if text is None else self.read(self.id_of(text))
+
+    def id_of(self, text: str) -> str:
+        """The id of the run that a text means, whether its record can be read or not; raises as the others do."""
         ids = self.ids()
         if not ids:
             raise UsageError("there are no runs yet", hint="'mlbox run' makes one")
-        if text is None:
-            return self._latest()
         matching = [run_id for run_id in ids if text and (run_id.startswith(text) or run_id.endswith(f"-{text}"))]
         if text in matching or len(matching) == 1:
-            return self.read(text if text in matching else matching[0])
+            return text if text in matching else matching[0]
         records, _ = self.read_all()
         names = {record.run for record in records}
         same = sorted(name for name in names if name.rpartition("/")[2] == text)
         if text in names or len(same) == 1:
             name = text if text in names else same[0]
-            return next(record for record in reversed(records) if record.run == name)
+            return next(record.id for record in reversed(records) if record.run == name)
         if matching:
             raise UsageError(f"several runs begin with {text!r}: {_listed(matching)}", hint="write more of it")
         if same:
@@ -150,25 +200,43 @@ class RunStore:
 
     def _read(self, run_id: str) -> RunRecord:
         """A run's record as it was written."""
-        path = self.path(run_id, RECORD_FILE)
+        self.path(run_id)
+        entries = self._entries(run_id)
+        if run_id not in entries:
+            raise _no_such_run(run_id)
+        return self._record(run_id, entries[run_id])
+
+    def _entries(self, only: str | None = None) -> dict[str, list[bytes]]:
+        """The lines of every run, or of one.  Raises :class:`ConfigurationError`."""
         try:
-            with _open_file(path) as file:
-                content = json.loads(file.read(), parse_constant=_refuse_constant)
-            return _record(content, run_id, path)
-        except FileNotFoundError:
-            raise _no_such_run(run_id) from None
+            content = self.journal.content()
         except OSError as error:
-            raise ConfigurationError(f"cannot read the record {str(path)!r}: {error.strerror}") from error
+            raise ConfigurationError(
+                f"cannot read the records in {str(self.journal.file)!r}: {error.strerror}"
+            ) from error
+        pattern = _LINE
+        if only is not None:
+            name = re.escape(json.dumps(only).encode("ascii"))
+            pattern = re.compile(rb'^\{"id": "(?=' + name[1:] + rb')([^"\\]+)".*', re.MULTILINE)
+        found: dict[str, list[bytes]] = {}
+        for match in pattern.finditer(content):
+            with suppress(UnicodeDecodeError):
+                found.setdefault(match[1].decode("ascii"), []).append(match[0])
+        return found
+
+    def _record(self, run_id: str, lines: Iterable[bytes]) -> RunRecord:
+        content: dict[str, Any] = {}
+        for line in lines:
+            content |= entry_of(line) or {}
+        if not content:  # a crash cut it off before the run began
+            raise _no_such_run(run_id)
+        try:
+            return _record(content, run_id, self.journal.file)
         except (ValueError, RecursionError) as error:
             raise ConfigurationError(
-                f"the record {str(path)!r} is damaged: {error}", hint="remove its directory if it is of no use"
+                f"the record of the run {run_id!r} in {str(self.journal.file)!r} is damaged: {error}",
+                hint=f"'mlbox rm {run_id}' removes it",
             ) from error
-
-
-def _text(record: RunRecord) -> str:
-    """A record as JSON, a field a line: the indented form of the standard library takes ten times as long."""
-    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in as_data(record).items())
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -190,6 +258,8 @@ def _record(content: Any, run_id: str, path: Path) -> RunRecord:
     """The record that was written as ``content``; raises :class:`ValueError` when it is none."""
     if not isinstance(content, dict):
         raise ValueError("it is not an object")
+    if _is_deeper(content, _DEEPEST):
+        raise ValueError("too much in it is nested")
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ConfigurationError(
@@ -230,25 +300,26 @@ def _values(kind: type[RunRecord | Supervisor], content: Mapping[str, Any]) -> d
     return values
 
 
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether objects and lists are in each other more often than that."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            each
+            for holder in level
+            for each in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(each, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _are_parameters(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(each, dict) and all(isinstance(each.get(key), str) for key in ("name", "direction", "path"))
         for each in value
     )
-
-
-def _open_file(path: Path) -> IO[bytes]:
-    """A file to read; a link, which may lead anywhere, or a pipe, which may never end, is none."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
-    return os.fdopen(descriptor, "rb")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """JSON has no NaN and no Infinity, whatever Python thinks."""
-    raise ValueError(f"{name} is no JSON")
 
 
 def _no_such_run(text: str, known: Iterable[str] = ()) -> UsageError:

@@ -7,6 +7,7 @@ source text: for the classes of this package 20 ms at every start, a third of th
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ def as_data(value: Any) -> Any:
         return {name: as_data(getattr(value, name)) for name in field_names(type(value))}
     if isinstance(value, tuple):
         return tuple(map(as_data, value))
-    if isinstance(value, dict):
+    if isinstance(value, dict | MappingProxyType):
         return {name: as_data(each) for name, each in value.items()}
     return value

@@ -331,7 +331,7 @@ def test_a_host_without_the_engine(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     lab = LAB.replace("platform: local", "platform: docker")
     write_files(desk.root, {"platforms/docker.yaml": docker, "platforms/lab.yaml": lab, "build/Dockerfile": ""})
     _, said = desk.run(status=EX_UNAVAILABLE)
-    assert "docker" in said
+    assert "there is no program 'docker' on lab" in said
 
 
 def test_a_directory_there_that_cannot_be_made(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box import machine
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import RunPlan, plan_run
@@ -48,7 +49,7 @@ def script(root: Path, where: There | None = None, timeout: float | None = None)
     text, _ = runner._script(plan, where or there())
     for name in ("_FRAME", "_PREPARE", "_RUN"):
         text = text.replace(getattr(job, name), f"{name[1:]}")
-    return text
+    return text.replace(machine.SCRIPT, "MACHINE")
 
 
 def runner_and_plan(root: Path, timeout: float | None = None) -> tuple[SshRunner, RunPlan]:
@@ -123,6 +124,16 @@ export MLCOMMONS_BOX_RUN
 exec ${mlbox_session}ENV/bin/python BOX/build/echo.py copy --source=BOX/workspace/in.txt \
 --target=BOX/workspace/out/copy.txt --logs=BOX/workspace/logs
 }
+identify() {
+MACHINE
+echo mlbox:uses
+(
+exec cat -- ENV/pyvenv.cfg
+)
+(
+exec find ENV/lib -maxdepth 3 -name '*.dist-info'
+)
+}
 RUN
 """
 DOCKER = """\
@@ -165,6 +176,16 @@ exec ${mlbox_session}docker run --rm --init --pull never --name mlbox-RUN-ID --u
 --label org.mlcommons.box.box=echo --label org.mlcommons.box.task=copy --label org.mlcommons.box.run=RUN-ID \
 a/b:1 copy --source=/mlbox_io0/in.txt --target=/mlbox_io1/copy.txt --logs=/mlbox_io2/logs
 }
+identify() {
+MACHINE
+echo mlbox:uses
+(
+exec docker image inspect --format 'image {{.Id}}{{range .RepoDigests}}{{println}}digest {{.}}{{end}}' a/b:1
+)
+(
+exec docker version --format 'engine docker {{.Server.Version}}'
+)
+}
 RUN
 """
 
@@ -198,6 +219,7 @@ def test_podman_keeps_the_number_of_the_user_over_there(make_box: MakeBox) -> No
     assert "podman run --rm --init --pull never --name mlbox-" in task
     assert " --userns keep-id --user 1001:1002 " in task
     assert "exec podman kill mlbox-20200102T030405-0a1b2c3d" in lines
+    assert "exec podman version --format 'engine podman {{.Client.Version}}'" in lines
 
 
 def test_apptainer_has_its_scratch_directory_made_and_removed(make_box: MakeBox) -> None:
@@ -207,6 +229,11 @@ def test_apptainer_has_its_scratch_directory_made_and_removed(make_box: MakeBox)
     assert f"exec mkdir -p -m 700 -- {scratch}/home {scratch}/work" in lines
     assert lines[lines.index("after() {") + 2] == f"exec rm -rf -- {scratch}"
     assert "exec mv -f -- /images/.a.sif.partial /images/a.sif" in lines
+    identify = lines[lines.index("echo mlbox:uses") :]
+    assert [line for line in identify if line.startswith("exec ")] == [
+        "exec apptainer --version",
+        "exec sha256sum -- /images/a.sif",
+    ]
 
 
 @pytest.mark.parametrize("inner", INNER)

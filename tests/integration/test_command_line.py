@@ -74,19 +74,23 @@ def test_all_runs_in_the_order_of_the_data_and_stops_at_the_first_failure(make_b
     root = make_box(
         {
             "run/copy.yaml": None,
-            "run/a-last.yaml": run.replace("in.txt", "two.txt").replace("out/copy.txt", "three.txt"),
-            "run/b-second.yaml": run.replace("in.txt", "one.txt").replace("out/copy.txt", "two.txt"),
-            "run/c-first.yaml": run.replace("out/copy.txt", "one.txt"),
+            "run/a-last.yaml": run.replace("in.txt", "two.txt")
+            .replace("out/copy.txt", "three.txt")
+            .replace("logs: logs", "logs: logs/a"),
+            "run/b-second.yaml": run.replace("in.txt", "one.txt")
+            .replace("out/copy.txt", "two.txt")
+            .replace("logs: logs", "logs: logs/b"),
+            "run/c-first.yaml": run.replace("out/copy.txt", "one.txt").replace("logs: logs", "logs: logs/c"),
         }
     )
     result = mlbox("run", root, "--all")
-    assert result.returncode == 0
+    assert result.returncode == 0, result.stderr
     assert (root / "workspace/three.txt").read_text() == "hello\n"
     (root / "build/echo.py").write_text("raise SystemExit(3)")
     result = mlbox("run", root, "--all")
     assert result.returncode == 3
-    assert "c-first" in result.stderr
-    assert "b-second" not in result.stderr
+    assert "the run 'c-first' failed" in result.stderr
+    assert "note: not started: b-second, a-last\n" in result.stderr
 
 
 def test_a_parameter_bound_on_the_command_line_and_another_workspace(make_box: MakeBox, tmp_path: Path) -> None:

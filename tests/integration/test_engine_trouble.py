@@ -63,7 +63,7 @@ def executable(request: pytest.FixtureRequest) -> Iterator[str]:
     name = str(request.param)
     yield name
     subprocess.run([name, "rmi", "--force", IMAGE], check=False, capture_output=True)
-    assert call(name, "ps", "--all", "--quiet") == ""
+    assert call(name, "ps", "--all", "--quiet", "--filter", "label=org.mlcommons.box.box=echo") == ""
 
 
 both = pytest.mark.parametrize(
@@ -252,9 +252,10 @@ def test_two_at_once_build_once(executable: str, box: Callable[..., Path], tmp_p
 
 
 @both
+@pytest.mark.alone("docker", "podman")
 def test_an_interrupted_build_leaves_nothing(executable: str, box: Callable[..., Path]) -> None:
     before = set(call(executable, "ps", "--all", "--quiet").split())
-    root = box(docker(executable=executable), build__Dockerfile=DOCKERFILE + "RUN echo reached; sleep 600\n")
+    root = box(docker(executable=executable), build__Dockerfile=DOCKERFILE + "RUN echo reached; sleep 601\n")
     process = subprocess.Popen(
         [*MLBOX, "configure", str(root), "--platform=p", "-v"], stderr=subprocess.PIPE, text=True
     )
@@ -270,7 +271,7 @@ def test_an_interrupted_build_leaves_nothing(executable: str, box: Callable[...,
         time.sleep(0.2)
     assert set(call(executable, "ps", "--all", "--quiet").split()) == before
     assert subprocess.run([executable, "image", "inspect", IMAGE], check=False, capture_output=True).returncode != 0
-    assert not subprocess.run(["pgrep", "-f", "sleep 600"], check=False, capture_output=True).stdout
+    assert not subprocess.run(["pgrep", "-f", "sleep 601"], check=False, capture_output=True).stdout
 
 
 @both
@@ -345,7 +346,7 @@ class TestSingularity:
         assert "--nv" in mlbox("show", "--mlbox", root).stdout
 
     def test_an_interrupted_build_leaves_nothing(self, box: Callable[..., Path], tmp_path: Path) -> None:
-        recipe = RECIPE + "\n%post\n    echo reached; sleep 600\n"
+        recipe = RECIPE + "\n%post\n    echo reached; sleep 601\n"
         root = box(self.platform, build__Singularity_recipe=recipe)
         command = [*MLBOX, "configure", str(root), "--platform=p", "-v"]
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -358,7 +359,7 @@ class TestSingularity:
         process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGTERM
         assert list((root / "workspace/images").iterdir()) == []
-        assert not subprocess.run(["pgrep", "-f", "sleep 600"], check=False, capture_output=True).stdout
+        assert not subprocess.run(["pgrep", "-f", "sleep 601"], check=False, capture_output=True).stdout
 
     def test_a_full_disk(self, box: Callable[..., Path]) -> None:
         root = box(self.platform, build__Singularity_recipe=RECIPE)
@@ -384,6 +385,7 @@ class TestSingularity:
         assert (root / "workspace/images/a.sif").is_file()
 
     @pytest.mark.engine("ordinary-user")
+    @pytest.mark.alone("apptainer", "podman")
     def test_without_fuse_no_image_can_be_mounted(
         self, box: Callable[..., Path], sif: Path, ordinary_bin: Path, ordinary_directory: Path
     ) -> None:

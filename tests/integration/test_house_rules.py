@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import ONE_AFTER_ANOTHER, REPOSITORY
 
 BIN = Path(sys.executable).parent
 
@@ -37,3 +37,10 @@ def test_no_module_has_grown_too_long() -> None:
         for file in (REPOSITORY / "src").rglob("*.py")
     }
     assert {name: length for name, length in lengths.items() if length > 500} == {}
+
+
+def test_what_is_run_one_after_another_is_there() -> None:
+    """A name that is misspelled would silently let tests run side by side that disturb each other."""
+    for name in (name for names in ONE_AFTER_ANOTHER.values() for name in names):
+        file, _, function = name.partition("::")
+        assert f"def {function}" in (Path(__file__).parent / file).read_text("utf-8")

@@ -72,6 +72,15 @@ def test_a_dry_run_imports_the_chosen_runner_only_and_nothing_heavy(make_box: Ma
     }
 
 
+def test_a_report_imports_no_runner_and_nothing_heavy(make_box: MakeBox, tmp_path: Path) -> None:
+    root: Path = make_box()
+    subprocess.run([sys.executable, "-m", "mlcommons_box", "run", str(root)], capture_output=True, check=True)
+    loaded = imported_by("report", str(root), "-o", str(tmp_path / "report.html"))
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith("mlcommons_box.runners")}
+    assert not loaded & {"mlcommons_box.report.crate", "mlcommons_box.report.tracking", "rocrate", "mlflow"}
+
+
 @pytest.mark.parametrize("words", [["runs", "--json"], ["show"], ["show", "--json"], ["logs"]], ids=" ".join)
 def test_looking_at_records_imports_no_runner_and_nothing_heavy(make_box: MakeBox, words: list[str]) -> None:
     root: Path = make_box()

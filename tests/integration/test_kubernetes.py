@@ -91,7 +91,7 @@ threads = [threading.Thread(target=write, args=pair) for pair in ((sys.stdout, b
         assert scene.recorder.text("stdout").decode() == f"{expected}\n"
         shown = [command.shell() for command in scene.runner.commands(plan)]
         assert "geheim" not in str(shown)
-        assert "geheim" not in (RunStore(scene.root / "workspace").path(plan.id, "record.json")).read_text()
+        assert "geheim" not in RunStore(scene.root / "workspace").journal.file.read_text()
 
     def test_the_commands_shown_do_the_same_when_pasted_into_a_shell(self, scene: Scene) -> None:
         """What is shown creates the job, which then goes its own way."""

@@ -1,4 +1,4 @@
-"""Slurm: every promise of a runner on a real cluster, and what can befall a job there.
+"""What can befall a job of Slurm, on a real cluster.
 
 Two tests need more than a minute each, most of it Slurm's own: their runs begin with the first test of this module,
 and are looked at by the last ones.
@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 
 from mlcommons_box.cache import CACHE_VARIABLE
-from mlcommons_box.contract import ContainerContract, RunnerContract, Scene
 from mlcommons_box.contract.scene import BOX, eventually
 from mlcommons_box.errors import (
     EX_CONFIGURATION,
@@ -34,15 +33,12 @@ from mlcommons_box.errors import (
     EX_UNAVAILABLE,
 )
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
-from mlcommons_box.model import Platform, Resources, SlurmOptions, SshOptions
-from mlcommons_box.process import Command, capture
 from tests import engines
 from tests.conftest import write_files
 from tests.integration import mnist
-from tests.integration.test_real_engines import DOCKERFILE, RECIPE
+from tests.integration.test_real_engines import DOCKERFILE
 
 MLBOX = [sys.executable, "-m", "mlcommons_box"]
-SMALL = Resources(cpus=1, memory=200 * 1024**2)
 PATH = os.environ["PATH"]
 
 
@@ -68,103 +64,12 @@ def image_of(name: str, made_from: bytes) -> Path:
     return image
 
 
-# ---- The promises of every runner ----------------------------------------------------------------
-
-
-class SlurmContract(RunnerContract):
-    """What a shell does after sbatch is not what it did: the job is still to run."""
-
-    def test_the_commands_shown_do_the_same_when_pasted_into_a_shell(self, scene: Scene) -> None:
-        plan = scene.plan("open(out + '/ran', 'w').write('by hand')")
-        scene.runner.prepare(plan, scene.recorder)
-        (scene.root / "workspace/out").mkdir()
-        for command in scene.runner.commands(plan):
-            completed, said = capture(Command(argv=("sh", "-ec", command.shell())))
-            assert completed.exit_status == 0, said
-        until(lambda: (scene.root / "workspace/.mlbox/runs" / plan.id / "job/status").exists())
-        assert scene.out("ran") == "by hand"
-        shutil.rmtree(scene.root / "workspace/.mlbox/runs" / plan.id)
-
-    @pytest.fixture(autouse=True)
-    def nothing_is_left(self, tmp_path: Path) -> Iterator[None]:
-        yield
-        check_that_nothing_is_left(tmp_path)
-
-
 def check_that_nothing_is_left(place: Path) -> None:
     """No job of a box below a directory is in the queue, and there is none of a job's own files."""
     runs = [path for path in place.rglob(".mlbox/runs/*") if path.is_dir()]
     ours = {f"mlbox-{run.name}" for run in runs}
     until(lambda: not ours & set(call("squeue", "--noheader", "--format=%j").split()), 60)
     assert [path.name for run in runs for path in run.iterdir() if path.name in ("job", "array")] == []
-
-
-@pytest.mark.engine("slurm")
-class TestSlurm(SlurmContract):
-    @pytest.fixture
-    def platform(self) -> Platform:
-        return Platform(name="cluster", runner="slurm", options=SlurmOptions(platform="local"), resources=SMALL)
-
-
-class BriefContract(SlurmContract):
-    """With some of the names and statuses: how they pass a job is seen with all of them above."""
-
-    @pytest.mark.parametrize("status", [3, 126])
-    def test_the_task_s_own_exit_status_comes_through(self, scene: Scene, status: int) -> None:
-        super().test_the_task_s_own_exit_status_comes_through(scene, status)
-
-    @pytest.mark.parametrize("name", ["quotes ' and \"", "new\nline", "$(touch x)", "back\\slash"])
-    def test_odd_names_are_names_and_nothing_else(self, name: str, platform: Platform, tmp_path: Path) -> None:
-        super().test_odd_names_are_names_and_nothing_else(name, platform, tmp_path)
-
-    @pytest.mark.parametrize("number", [signal.SIGINT])
-    def test_an_interrupt_ends_everything_and_is_told_apart_from_a_failure(self, scene: Scene, number: int) -> None:
-        super().test_an_interrupt_ends_everything_and_is_told_apart_from_a_failure(scene, number)
-
-
-@pytest.mark.engine("slurm", "apptainer")
-class TestApptainer(BriefContract, ContainerContract):
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def image(cls) -> None:
-        made_from = (RECIPE + BOX["build/act.py"]).encode()
-        text = f"schema_type: mlbox_singularity\nschema_version: 1.1.0\nimage: {image_of('act', made_from)}\n"
-        cls.box_files = {"build/Singularity.recipe": RECIPE, "platforms/inside.yaml": text}
-
-    @pytest.fixture
-    def platform(self) -> Platform:
-        return Platform(name="cluster", runner="slurm", options=SlurmOptions(platform="inside"), resources=SMALL)
-
-
-@pytest.mark.engine("slurm", "ssh")
-class TestThroughSsh(BriefContract):
-    box_files = {  # noqa: RUF012
-        "platforms/cluster.yaml": (
-            "schema_type: mlbox_slurm\nschema_version: 1.1.0\nplatform: local\nresources: {cpus: 1, memory: 200M}\n"
-        )
-    }
-    is_remote = True
-    slack = 4.0
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def directory(cls) -> Iterator[str]:
-        name = f"mlbox-slurm-{uuid.uuid4().hex[:8]}"
-        yield name
-        shutil.rmtree(Path("/home", engines.SSH_ACCOUNT, name))
-
-    @pytest.fixture
-    def platform(self, directory: str, monkeypatch: pytest.MonkeyPatch) -> Platform:
-        monkeypatch.setenv(SSH_CONFIG_VARIABLE, str(engines.ssh_config()))
-        options = SshOptions(
-            host=engines.SSH_HOST, platform="cluster", directory=f"{directory}/{uuid.uuid4().hex[:8]}"
-        )
-        return Platform(name="far", runner="ssh", options=options)
-
-    def test_the_commands_shown_do_the_same_when_pasted_into_a_shell(self, scene: Scene) -> None:
-        """Only the host could tell all of them, and it is not asked."""
-        shown = [command.shell() for command in scene.runner.commands(scene.plan(""))]
-        assert [line.split()[0] for line in shown] == ["rsync", "ssh"]
 
 
 # ---- What can befall a job -----------------------------------------------------------------------
@@ -260,6 +165,9 @@ class Slow:
         mounting = f'mount -t tmpfs tmpfs "{hidden}" && cp -r "{box}" "{hidden}" && exec "$@"'
         command = ["unshare", "--mount", "sh", "-c", mounting, "sh", *words]
         self.unseen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def is_on_a_node(self) -> bool:
+        return queue(f"--jobs={self.job}") != []
 
     def close(self) -> None:
         if self.unseen.poll() is None:
@@ -423,6 +331,7 @@ def test_an_interrupt_ends_the_waiting_and_not_the_run(place: Path) -> None:
 
 
 @pytest.mark.engine("slurm")
+@pytest.mark.alone("slurm")
 def test_a_controller_that_does_not_answer_is_waited_for(place: Path) -> None:
     desk = Desk(place, "print('ran')", more="arguments: [--hold]\n")
     with desk.started() as process:
@@ -446,8 +355,10 @@ def test_a_controller_that_does_not_answer_is_waited_for(place: Path) -> None:
 
 
 @pytest.mark.engine("slurm")
+@pytest.mark.alone("slurm")
 @pytest.mark.parametrize("requeue", [True, False])
-def test_a_node_that_fails(requeue: bool, place: Path) -> None:
+def test_a_node_that_fails(requeue: bool, place: Path, slow: Slow) -> None:
+    until(lambda: not slow.is_on_a_node(), 120)
     script = """
 import os, time
 if not os.path.exists(out + "/before"):
@@ -579,6 +490,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
 
 
 @pytest.mark.engine("slurm")
+@pytest.mark.alone("slurm")
 def test_many_runs_are_one_submission_and_one_question(place: Path, calls: Callable[[str], list[str]]) -> None:
     script = "open(out + '/answer', 'w').write(out.rpartition('/')[2]); print(out)"
     desk = Desk(place / "box", script, cluster=CLUSTER.replace("200M", "50M"))

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from mlcommons_box.host import SSH_CONFIG_VARIABLE
 from tests import engines
 from tests.conftest import write_files
 from tests.integration import mnist
-from tests.integration.test_ssh_contract import HOME, on_host
+from tests.integration.test_ssh_contract import HOME, apptainer_platform, docker_platform, on_host
 
 pytestmark = pytest.mark.engine("ssh")
 AT_WORK = "import time; print('begun', flush=True); open(out + '/at work', 'w').close(); "
@@ -91,8 +92,11 @@ class Desk:
     def jobs(self) -> list[Path]:
         return list((self.root / "workspace/.mlbox/runs").glob("*/job.json"))
 
+    def records(self) -> list[Path]:
+        return list((self.root / "workspace/.mlbox/runs").glob("*/record.json"))
+
     def record(self) -> dict[str, object]:
-        (path,) = (self.root / "workspace/.mlbox/runs").glob("*/record.json")
+        (path,) = self.records()
         content: dict[str, object] = json.loads(path.read_text())
         return content
 
@@ -137,6 +141,7 @@ def _processes(text: str) -> list[str]:
 # ---- The connection is lost ----------------------------------------------------------------------
 
 
+@pytest.mark.alone("ssh")
 def test_a_cable_that_is_cut_for_long_loses_nothing(desk: Desk) -> None:
     """For longer than a connection is believed to live, and than the task runs."""
     desk.script(AT_WORK + "[print(n, flush=True) or time.sleep(.5) for n in range(20)]; " + ONCE)
@@ -155,6 +160,7 @@ def test_a_cable_that_is_cut_for_long_loses_nothing(desk: Desk) -> None:
     assert desk.record()["status"] == "succeeded"
 
 
+@pytest.mark.alone("ssh")
 def test_a_server_that_is_stopped_and_started_loses_nothing(desk: Desk) -> None:
     desk.script(AT_WORK + "time.sleep(3); " + ONCE)
     watching = desk.start_run()
@@ -168,6 +174,7 @@ def test_a_server_that_is_stopped_and_started_loses_nothing(desk: Desk) -> None:
     assert desk.out("ends") == "once\n"
 
 
+@pytest.mark.alone("ssh")
 def test_connections_that_are_cut_again_and_again_lose_nothing(desk: Desk) -> None:
     desk.script(AT_WORK + "[print(n, flush=True) or time.sleep(.2) for n in range(20)]; " + ONCE)
     watching = desk.start_run()
@@ -277,14 +284,140 @@ def test_a_full_disk_there(desk: Desk) -> None:
 
 @pytest.mark.engine("docker")
 def test_an_image_that_cannot_be_made(desk: Desk) -> None:
-    platform = "schema_type: mlbox_docker\nschema_version: 1.0.0\nimage: mlbox-no-such:1\ndocker_runtime: docker\n"
     recipe = f"FROM {engines.REGISTRY}/no-such-image\n"
-    write_files(desk.root, {"platforms/docker.yaml": platform, "build/Dockerfile": recipe})
+    write_files(
+        desk.root,
+        {"platforms/docker.yaml": docker_platform("docker", "mlbox-no-such:1"), "build/Dockerfile": recipe},
+    )
     desk.platform(inner="docker")
     _, said = desk.run(status=EX_UNAVAILABLE)
     assert f"the preparation failed on {engines.SSH_HOST}" in said
     assert "no-such-image" in said
     assert desk.record()["status"] == "failed"
+
+
+# ---- A host that lacks a program ----------------------------------------------------------------
+
+
+class Poor:
+    """The same account with another key, whose sessions find no other programs than those of a directory."""
+
+    def __init__(self, place: Path, key: Path, *missing: str) -> None:
+        self.programs = place / "programs"
+        self.key = key
+        self.programs.mkdir(parents=True)
+        for folder in ("/usr/local/bin", "/usr/bin"):
+            for program in Path(folder).iterdir():
+                if program.name not in missing and not (self.programs / program.name).is_symlink():
+                    (self.programs / program.name).symlink_to(program)
+        subprocess.run(["chown", "-R", engines.SSH_ACCOUNT, str(place)], check=True)
+
+    def authorize(self, file: Path) -> None:
+        """Let the key in."""
+        command = f'PATH={self.programs} exec /bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
+        file.write_text(f'command="{command}" {self.key.with_suffix(".pub").read_text()}')
+        shutil.chown(file, engines.SSH_ACCOUNT)
+
+    def take(self, *names: str) -> None:
+        for name in names:
+            (self.programs / name).unlink()
+
+    def give(self, *names: str) -> None:
+        for name in names:
+            (self.programs / name).symlink_to(Path("/usr/bin", name))
+
+
+@pytest.fixture
+def poor(desk: Desk, tmp_path: Path) -> Iterator[Callable[..., Poor]]:
+    """Have the host lack some programs from now on; OpenSSH reads a second file with keys of an account."""
+    keys = HOME / ".ssh/authorized_keys2"
+
+    def make(*missing: str) -> Poor:
+        made = Poor(HOME / desk.directory, new_key(tmp_path), *missing)
+        made.authorize(keys)
+        desk.environment[SSH_CONFIG_VARIABLE] = ssh_config(tmp_path, IdentityFile=str(made.key))
+        return made
+
+    yield make
+    keys.unlink(missing_ok=True)
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """All files below a directory but records of runs and what was noted of them."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".mlbox" not in path.parts and "programs" not in path.relative_to(root).parts[:1]
+    }
+
+
+WRITES = "open(out + '/lines', 'a').write('once\\n'); print('ran')"
+
+
+def test_a_host_without_rsync_loses_nothing(desk: Desk, poor: Callable[..., Poor]) -> None:
+    desk.script(WRITES)
+    desk.platform(directory=f"{desk.directory}/box")
+    desk.there = HOME / desk.directory / "box"
+    desk.run()
+    here, there = content(desk.root), content(desk.there)
+    shutil.rmtree(desk.root / "workspace/.mlbox")
+    host = poor("rsync")
+    (desk.root / "workspace/data/new").write_text("new")
+    for words in (("run", "--task=act"), ("run", "--task=act", "--detach"), ("configure",)):
+        _, said = desk(*words, "--platform=lab", status=EX_UNAVAILABLE)
+        assert f"there is no rsync on {engines.SSH_HOST}" in said
+        assert "install it there" in said
+        assert content(desk.root) == {**here, "workspace/data/new": b"new"}
+        assert content(desk.there) == there
+    assert {json.loads(path.read_text())["status"] for path in desk.records()} == {"failed"}
+    assert not list(desk.there.glob("workspace/.mlbox/runs/*"))
+    host.give("rsync")
+    assert desk.run()[0] == "ran\n"
+    assert desk.out("lines") == "once\nonce\n"
+
+
+def test_an_rsync_that_is_removed_while_a_run_goes_on_loses_nothing(desk: Desk, poor: Callable[..., Poor]) -> None:
+    """What the run made waits there until it can be brought back."""
+    host = poor()
+    desk.platform(directory=f"{desk.directory}/box")
+    desk.there = HOME / desk.directory / "box"
+    desk.script(AT_WORK + "time.sleep(2); " + ONCE)
+    desk.run("--detach")
+    host.take("rsync")
+    _, said = desk("wait", status=EX_UNAVAILABLE)
+    assert f"there is no rsync on '{engines.SSH_HOST}'" in said
+    assert "install it there" in said
+    assert (desk.there / "workspace/out/ends").read_text() == "once\n"
+    assert desk.record()["status"] == "running"
+    host.give("rsync")
+    desk("wait")
+    assert desk.out("ends") == "once\n"
+    assert (desk.record()["status"], desk.record()["exit_status"]) == ("succeeded", 0)
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman", "apptainer"])
+def test_a_host_without_the_engine_loses_nothing(desk: Desk, poor: Callable[..., Poor], engine: str) -> None:
+    """With an image that was named, and a recipe that is never looked at."""
+    inner = (
+        docker_platform(engine, "mlbox-no-such:1") if engine != "apptainer" else apptainer_platform(Path("a.sif"))
+    )
+    write_files(desk.root, {"platforms/engine.yaml": inner, "build/Dockerfile": "", "build/Singularity.recipe": ""})
+    desk.script(WRITES)
+    desk.platform(inner="local", directory=f"{desk.directory}/box")
+    desk.there = HOME / desk.directory / "box"
+    desk.run()
+    desk.platform(inner="engine", directory=f"{desk.directory}/box")
+    here, there = content(desk.root), content(desk.there / "workspace")
+    shutil.rmtree(desk.root / "workspace/.mlbox")
+    poor("docker", "podman", "apptainer", "singularity")
+    for words in (("run", "--task=act"), ("run", "--task=act", "--detach"), ("configure",)):
+        _, said = desk(*words, "--platform=lab", status=EX_UNAVAILABLE)
+        assert re.search(rf"error: there is .*'{engine}'.* on {engines.SSH_HOST}\n", said), said
+        assert "install it there, or use another platform there" in said
+        assert content(desk.root) == here
+        assert content(desk.there / "workspace") == there
+    assert {json.loads(path.read_text())["status"] for path in desk.records()} == {"failed"}
+    assert not list(desk.there.glob("workspace/.mlbox/runs/*"))
 
 
 # ---- Data, secrets, owners -----------------------------------------------------------------------

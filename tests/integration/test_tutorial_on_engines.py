@@ -15,6 +15,7 @@ import pytest
 from tests import engines
 from tests.conftest import write_files
 from tests.integration.mnist import copy_of_the_box, metrics, sha256
+from tests.integration.test_real_engines import containers_of
 
 BIN = Path(sys.executable).parent
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,9 +64,7 @@ class Desk:
 
     def records(self) -> list[dict[str, object]]:
         """The records of all runs."""
-        return [
-            json.loads(path.read_text()) for path in (self.root / "workspace/.mlbox/runs").glob("*/record.json")
-        ]
+        return [as_data(record) for record in records_of(self.root / "workspace")]
 
 
 @pytest.fixture
@@ -88,9 +87,10 @@ def train_with_docker(desk: Desk) -> None:
 
 
 def nothing_runs(desk: Desk, executable: str) -> bool:
-    listing = [executable, "ps", "--all", "--quiet"]
+    listing = [executable, "ps", "--all", "--format", "{{.Names}}"]
     command = engines.as_ordinary_user(*listing) if desk.ordinary else listing
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout == ""
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return not containers_of(desk.root) & set(names)
 
 
 @pytest.mark.engine("docker")

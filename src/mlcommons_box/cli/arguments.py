@@ -74,6 +74,11 @@ def add_recorded_run(parser: argparse.ArgumentParser) -> None:
         help="the run: the beginning or the end of its id, or a run configuration (default: the latest run)",
     )
     run.completer = complete_recorded_runs  # type: ignore[attr-defined]
+    add_box_of_runs(parser)
+
+
+def add_box_of_runs(parser: argparse.ArgumentParser) -> None:
+    """Where records are: ``--mlbox BOX`` or ``--workspace DIR``."""
     parser.add_argument("--mlbox", metavar="BOX", help="the box, a directory or its mlbox.yaml (default: .)")
     add_workspace(parser)
     parser.set_defaults(box=None)
@@ -111,6 +116,17 @@ def box_path(arguments: argparse.Namespace) -> str:
     if arguments.box is not None and arguments.mlbox is not None:
         raise UsageError(f"two boxes are named: {arguments.box!r} and {arguments.mlbox!r}", hint="name one")
     return str(arguments.mlbox or arguments.box or ".")
+
+
+def jobs(word: str) -> int:
+    """How many runs at a time a word means.  Raises :class:`UsageError`."""
+    if word == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    import re
+
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", word):
+        raise UsageError(f"--jobs takes a number from 1 on, or 'auto', not {word!r}")
+    return int(word)
 
 
 def run_store(arguments: argparse.Namespace) -> RunStore:
@@ -159,6 +175,13 @@ def complete_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     from mlcommons_box.definition.places import RUN_DIRECTORY
 
     return _names(parsed_args, RUN_DIRECTORY)
+
+
+def complete_sweeps(parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Short names of the box's sweeps, for a shell's completion."""
+    from mlcommons_box.definition.places import SWEEP_DIRECTORY
+
+    return _names(parsed_args, SWEEP_DIRECTORY)
 
 
 def complete_recorded_runs(parsed_args: argparse.Namespace, **_: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""Show what a box can do: tasks with their parameters, run configurations, platforms.
+"""Show what a box can do: tasks with their parameters, run configurations, platforms, sweeps.
 
 Nothing is executed or written."""
 
@@ -21,13 +21,25 @@ EXAMPLES = """\
 examples:
   mlbox describe                      the box in the current directory
   mlbox describe boxes/mnist
-  mlbox describe --json | jq -r '.tasks[].name'"""
+  mlbox describe --json | jq -r '.tasks[].name'
+  mlbox describe --graph              what joins the runs, as text for Mermaid
+  mlbox describe --graph=svg > runs.svg"""
+
+_FORMATS = ("mermaid", "dot", "svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_box(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the result as JSON")
+    shape.add_argument(
+        "--graph",
+        nargs="?",
+        const=_FORMATS[0],
+        choices=_FORMATS,
+        help="draw the runs and the data that joins them, as mermaid (the default), dot or svg",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -35,13 +47,30 @@ def execute(arguments: argparse.Namespace) -> int:
     report = check_box(box_path(arguments), inputs=False)
     if report.box is None or report.problems:
         raise DefinitionError(report.problems)
-    if arguments.json:
+    if arguments.graph:
+        sys.stdout.write(_graph(report.box, report, arguments.graph))
+    elif arguments.json:
         import json
 
         sys.stdout.write(json.dumps(as_json(report.box, report), indent=2) + "\n")
     else:
         _print_tables(report.box, report)
     return 0
+
+
+def _graph(box: Box, report: Report, form: str) -> str:
+    from mlcommons_box.definition.built_in import built_in_platform
+    from mlcommons_box.planning import plan_run
+    from mlcommons_box.report.graph import as_dot, as_mermaid, graph_of
+
+    order = {task.name: number for number, task in enumerate(box.tasks)}
+    runs = sorted(report.runs, key=lambda run: (order[run.task], run.name))
+    graph = graph_of([plan_run(box, run, built_in_platform("local")) for run in runs])
+    if form == "svg":
+        from mlcommons_box.report.graph_svg import as_svg
+
+        return as_svg(graph, f"The runs of {box.name}")
+    return as_dot(graph) if form == "dot" else as_mermaid(graph)
 
 
 def as_json(box: Box, report: Report) -> dict[str, object]:
@@ -83,6 +112,10 @@ def as_json(box: Box, report: Report) -> dict[str, object]:
             {"name": platform.name, "runner": platform.runner, "description": platform.description}
             for platform in report.platforms
         ],
+        "sweeps": [
+            {"name": sweep.name, "run": sweep.run, "method": sweep.method, "description": sweep.description}
+            for sweep in report.sweeps
+        ],
     }
 
 
@@ -102,6 +135,11 @@ def _print_tables(box: Box, report: Report) -> None:
         table = _table("Platforms", "platform", "runner", "what for")
         for platform in report.platforms:
             table.add_row(Text(platform.name), platform.runner, Text(platform.description or ""))
+        console.print(table)
+    if report.sweeps:
+        table = _table("Sweeps", "sweep", "run", "method", "what for")
+        for sweep in report.sweeps:
+            table.add_row(Text(sweep.name), Text(sweep.run), sweep.method, Text(sweep.description or ""))
         console.print(table)
 
 

@@ -48,12 +48,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if record.status == "running" and record.detached and not record.supervisor.is_alive():
         return _from_there(arguments, store, record)
     with _Logs(store, record.id, (arguments.stream,) if arguments.stream else get_args(Stream)) as logs:
-        logs.copy(record)
+        logs.copy()
         while arguments.follow and record.status == "running":
             time.sleep(_POLL)
             # The record first: once it says that the run has ended, the logs are complete.
             record = store.read(record.id)
-            logs.copy(record)
+            logs.copy()
     return 0
 
 
@@ -105,23 +105,23 @@ class _Logs(ExitStack):
         self.streams = streams
         self.files: dict[Stream, IO[bytes]] = {}
 
-    def copy(self, record: RunRecord) -> None:
+    def copy(self) -> None:
         """Copy what is new.  Raises :class:`ConfigurationError` when a log cannot be read."""
         for stream in self.streams:
-            file = self._file(stream, record)
+            file = self._file(stream)
             target = (sys.stdout if stream == "stdout" else sys.stderr).buffer
             while file is not None and (chunk := file.read(_CHUNK)):
                 target.write(chunk)
             target.flush()
 
-    def _file(self, stream: Stream, record: RunRecord) -> IO[bytes] | None:
-        """The open log; None while a run that has just begun has none yet."""
+    def _file(self, stream: Stream) -> IO[bytes] | None:
+        """The open log; None for a stream to which the task has written nothing yet, or nothing at all."""
         if stream not in self.files:
             try:
                 self.files[stream] = self.enter_context(self.store.open_log(self.run_id, stream))
+            except FileNotFoundError:
+                return None
             except OSError as error:
-                if isinstance(error, FileNotFoundError) and record.status == "running":
-                    return None
                 path = self.store.log(self.run_id, stream)
                 raise ConfigurationError(f"cannot read the log {str(path)!r}: {error.strerror}") from error
         return self.files[stream]

@@ -1,4 +1,4 @@
-"""Shows a run as it happens: the task's output as it is, and one line of life while something is prepared."""
+"""Shows a run as it happens: the output of its task as it is, a line of life while it is prepared, and its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.process import Stream
+from mlcommons_box.record import RunRecord
+from mlcommons_box.runners.interface import Outcome
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -68,3 +70,29 @@ class TerminalObserver:
         target = (sys.stdout if stream == "stdout" else sys.stderr).buffer
         target.write(chunk)
         target.flush()
+
+
+def show_end(record: RunRecord, terminal: Terminal) -> None:
+    """Say how a recorded run ended."""
+    if record.status == "running":
+        return
+    outcome = Outcome(status=record.status, exit_status=record.exit_status or 0, reason=record.reason)
+    show_outcome(record.run, outcome, record.duration or 0.0, terminal)
+
+
+def show_outcome(run: str, outcome: Outcome, duration: float, terminal: Terminal, count: str = "") -> None:
+    """Say how a run ended; ``count`` says how many of several have."""
+    took = f"{duration:.1f} s"
+    if outcome.status == "succeeded":
+        terminal.success(f"{run}: succeeded in {took}{count}")
+        if outcome.reason:
+            terminal.note(outcome.reason)
+    elif outcome.status == "cancelled":
+        terminal.error(f"the run {run!r} was {outcome.reason or 'cancelled'} after {took}{count}")
+    elif outcome.status == "lost":
+        reason = outcome.reason or "nobody knows how it ended"
+        terminal.error(f"the run {run!r} is lost after {took}: {reason}{count}")
+    else:
+        reason = f" ({outcome.reason})" if outcome.reason else ""
+        status = outcome.exit_status
+        terminal.error(f"the run {run!r} failed after {took} with exit status {status}{reason}{count}")

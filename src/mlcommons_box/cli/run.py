@@ -3,14 +3,15 @@
 What the task writes to its standard output and error comes through as it is;
 messages of ours go to standard error.  The exit status is the task's own; 124
 when it ran out of time, 130 when it was interrupted, and 64 to 78 when it could
-not be started."""
+not be started.  Of several runs, the first that fails decides."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
@@ -23,6 +24,7 @@ from mlcommons_box.cli.arguments import (
     box_path,
     ca_bundle,
     complete_runs,
+    jobs,
     verbosity,
 )
 from mlcommons_box.cli.observer import TerminalObserver
@@ -32,12 +34,14 @@ from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
-from mlcommons_box.pipeline import feeds, in_data_order
-from mlcommons_box.planning import RunPlan, plan_run
+from mlcommons_box.pipeline import Pipeline
+from mlcommons_box.planning import RunPlan, plan_run, plan_setup
 from mlcommons_box.process import Command
-from mlcommons_box.record import RunRecord
-from mlcommons_box.runners.interface import Outcome, Runner
+from mlcommons_box.runners.interface import Runner
 from mlcommons_box.runners.registry import runner_for
+
+if TYPE_CHECKING:
+    from mlcommons_box.standstill import Standstill
 
 EXAMPLES = """\
 examples:
@@ -45,6 +49,10 @@ examples:
   mlbox run --task=train                  run/train.yaml, on the best platform available
   mlbox run --task=run/train.yaml --platform=platforms/docker.yaml
   mlbox run --all                         all of them, in the order of the data that joins them
+  mlbox run --task=download --task=train  these two, in that order too
+  mlbox run --all --jobs=4 --keep-going   four at a time; what does not need a failed one still runs
+  mlbox run --all --skip-unchanged        only what has changed, or what it reads has
+  mlbox run --all --json                  what happens, for programs: one JSON object a line
   mlbox run --task=train -P data_dir=/data/mnist -P model_dir=models/2
   mlbox run --task=train --timeout=2h --workspace=/scratch/mnist
   mlbox run --task=train --dry-run        print the commands, ready to paste; run nothing
@@ -56,7 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_box(parser)
     task = parser.add_argument(
-        "--task", metavar="FILE", help="run configuration, or its short name: 'train' is run/train.yaml"
+        "--task",
+        dest="tasks",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="run configuration, or its short name: 'train' is run/train.yaml; may be repeated",
     )
     task.completer = complete_runs  # type: ignore[attr-defined]
     parser.add_argument("--all", action="store_true", help="run all run configurations, in the order of the data")
@@ -72,6 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bind a parameter to another path (relative paths are relative to the workspace); may be repeated",
     )
     parser.add_argument("--timeout", metavar="TIME", help="end a task after TIME: 90 (seconds), 30m or 2h")
+    parser.add_argument(
+        "-j", "--jobs", default="1", metavar="N", help="run N at a time, or as many as there are CPUs: 'auto'"
+    )
+    parser.add_argument(
+        "-k", "--keep-going", action="store_true", help="after a failure, still run what does not depend on it"
+    )
+    parser.add_argument(
+        "--skip-unchanged",
+        action="store_true",
+        help="leave out what would only make again what is there ('mlbox why')",
+    )
+    parser.add_argument("--json", action="store_true", help="print what happens as JSON, one object a line")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     parser.add_argument(
         "-d", "--detach", action="store_true", help="start it on its host or in its queue, and leave it to itself"
@@ -80,33 +105,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Run what the arguments select; the first failure ends it."""
+    """Run what the arguments select, in the order of the data."""
+    _check_arguments(arguments)
+    at_once = jobs(arguments.jobs)
     terminal = Terminal(verbosity(arguments))
     definitions = RememberedDefinitions(box_root(box_path(arguments)), cache_directory(os.environ))
     box = definitions.load_box()
-    if arguments.all and arguments.task:
-        raise UsageError("--all and --task exclude each other", hint="use one of them")
     platform = select_platform(definitions, box, arguments.platform, arguments.runner)
-    runs = select_runs(definitions, box, arguments.task, platform, every=arguments.all, terminal=terminal)
     runner = runner_for(platform)
-    plans = _plans(arguments, box, runs, platform)
+    standstill = _standstill(arguments, box, platform, runner) if arguments.skip_unchanged else None
+    if standstill is not None and not arguments.json:
+        unchanged = standstill.runs()
+        if unchanged is not None:
+            terminal.success(f"{len(unchanged)} unchanged")
+            return 0
+    runs = select_runs(definitions, box, arguments.tasks, platform, every=arguments.all, terminal=terminal)
+    pipeline = Pipeline(_plans(arguments, box, runs, platform))
     if arguments.dry_run:
-        return _show(plans, runner)
+        return _show(pipeline.ordered, runner)
     definitions.save()
     if arguments.detach:
-        return _detach(plans, runner, terminal)
-    for plan in plans:
-        outcome = _run(plan, runner, terminal)
-        if outcome.status != "succeeded":
-            return outcome.exit_status
-    return 0
+        return _detach(pipeline, runner, terminal)
+    from mlcommons_box.cli.run_many import run_many
+
+    return run_many(
+        pipeline,
+        runner,
+        terminal,
+        at_once=at_once,
+        keep_going=arguments.keep_going,
+        standstill=standstill,
+        as_json=arguments.json,
+    )
+
+
+def _standstill(arguments: argparse.Namespace, box: Box, platform: Platform, runner: Runner) -> Standstill:
+    from mlcommons_box.standstill import Standstill
+
+    question = (arguments.all, sorted(arguments.tasks), sorted(arguments.bindings), arguments.ca_bundle)
+    setup = plan_setup(box, platform, arguments.workspace)
+    return Standstill(cache_directory(os.environ), setup, runner, question)
+
+
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    if arguments.all and arguments.tasks:
+        raise UsageError("--all and --task exclude each other", hint="use one of them")
+    shows = {"--dry-run": arguments.dry_run, "--detach": arguments.detach}
+    asked = {"--json": arguments.json, "--jobs": arguments.jobs != "1", "--keep-going": arguments.keep_going}
+    asked["--skip-unchanged"] = arguments.skip_unchanged
+    for option in (name for name, given in shows.items() if given):
+        for other in (name for name, given in asked.items() if given):
+            raise UsageError(
+                f"{option} and {other} exclude each other", hint=f"{other} is for runs that are awaited"
+            )
 
 
 def _plans(
     arguments: argparse.Namespace, box: Box, runs: list[RunConfiguration], platform: Platform
 ) -> list[RunPlan]:
     rebind = _bindings(arguments.bindings)
-    timeout = _timeout(arguments.timeout)
+    timeout = seconds_of(arguments.timeout)
     certificates = ca_bundle(arguments)
     plans = []
     unused = set(rebind)
@@ -127,7 +185,7 @@ def _plans(
     if unused:
         names = ", ".join(sorted(unused))
         raise UsageError(f"no run has a parameter {names!r}", hint="'mlbox describe' lists them")
-    return in_data_order(plans)
+    return plans
 
 
 def _bindings(words: list[str]) -> dict[str, str]:
@@ -142,7 +200,8 @@ def _bindings(words: list[str]) -> dict[str, str]:
     return rebind
 
 
-def _timeout(word: str | None) -> float | None:
+def seconds_of(word: str | None) -> float | None:
+    """The seconds that a limit of time means.  Raises :class:`UsageError`."""
     if word is None:
         return None
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) and float(word) > 0:
@@ -155,7 +214,7 @@ def _timeout(word: str | None) -> float | None:
     return seconds(word)
 
 
-def _show(plans: list[RunPlan], runner: Runner) -> int:
+def _show(plans: Sequence[RunPlan], runner: Runner) -> int:
     shown: set[str] = set()
     for plan in plans:
         execution.check_platform(plan, runner)
@@ -174,51 +233,19 @@ def _output_directories(plan: RunPlan) -> list[Command]:
     return [Command(argv=("mkdir", "-p", "--", *missing))] if missing else []
 
 
-def _detach(plans: list[RunPlan], runner: Runner, terminal: Terminal) -> int:
+def _detach(pipeline: Pipeline, runner: Runner, terminal: Terminal) -> int:
     """Start all of the runs, none of which may wait for another."""
-    for number, plan in enumerate(plans):
-        needed = next((other for other in plans[:number] if feeds(other, plan)), None)
-        if needed is not None:
+    for reader in pipeline.order:
+        join = next(pipeline.joins(reader), None)
+        if join is not None:
+            needed, run = pipeline.plans[join.writer].run, pipeline.plans[reader].run
             raise UsageError(
-                f"the run {plan.run!r} reads what {needed.run!r} writes, and cannot start before that has ended",
-                hint=f"'mlbox run --task={needed.run}' first, then '--task={plan.run} --detach'",
+                f"the run {run!r} reads what {needed!r} writes, and cannot start before that has ended",
+                hint=f"'mlbox run --task={needed}' first, then '--task={run} --detach'",
             )
+    plans = pipeline.ordered
     execution.detach_all(plans, runner, TerminalObserver(terminal))
     for plan in plans:
         print(plan.id)  # noqa: T201  # the result of --detach
     terminal.note("'mlbox status' shows how it is, and 'mlbox wait' brings back what it made")
     return 0
-
-
-def _run(plan: RunPlan, runner: Runner, terminal: Terminal) -> Outcome:
-    file = f" ({plan.platform.file.name})" if plan.platform.file else ""
-    terminal.step(f"{plan.run}: running with the {plan.platform.runner} runner{file}")
-    for note in runner.notes(plan):
-        terminal.note(note)
-    began = time.monotonic()
-    outcome = execution.execute(plan, runner, TerminalObserver(terminal))
-    _show_end(plan.run, outcome, time.monotonic() - began, terminal)
-    return outcome
-
-
-def show_end(record: RunRecord, terminal: Terminal) -> None:
-    """Say how a recorded run ended."""
-    if record.status == "running":
-        return
-    outcome = Outcome(status=record.status, exit_status=record.exit_status or 0, reason=record.reason)
-    _show_end(record.run, outcome, record.duration or 0.0, terminal)
-
-
-def _show_end(run: str, outcome: Outcome, duration: float, terminal: Terminal) -> None:
-    took = f"{duration:.1f} s"
-    if outcome.status == "succeeded":
-        terminal.success(f"{run}: succeeded in {took}")
-        if outcome.reason:
-            terminal.note(outcome.reason)
-    elif outcome.status == "cancelled":
-        terminal.error(f"the run {run!r} was {outcome.reason or 'cancelled'} after {took}")
-    elif outcome.status == "lost":
-        terminal.error(f"the run {run!r} is lost after {took}: {outcome.reason or 'nobody knows how it ended'}")
-    else:
-        reason = f" ({outcome.reason})" if outcome.reason else ""
-        terminal.error(f"the run {run!r} failed after {took} with exit status {outcome.exit_status}{reason}")

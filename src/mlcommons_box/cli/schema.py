@@ -1,4 +1,4 @@
-"""Show the JSON Schemas of the definition files, or write them where an editor finds them.
+"""Show the JSON Schemas of the definition files and of records, or write them to files.
 
 An editor that speaks JSON Schema (VS Code, Neovim, PyCharm and others) completes and
 checks a file whose first line names its schema:
@@ -12,24 +12,26 @@ from pathlib import Path
 
 from mlcommons_box.definition.json_schema import DIRECTORY
 from mlcommons_box.errors import CannotCreateError, UsageError
+from mlcommons_box.report.records import RECORD_SCHEMA
 
 EXAMPLES = """\
 examples:
   mlbox schema                        list them
   mlbox schema mlbox_task             print one
+  mlbox schema run_record             what 'mlbox show --json' prints
   mlbox schema --write .schemas       write them all to a directory"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("type", nargs="?", metavar="TYPE", help="a schema_type, such as mlbox_task")
+    group.add_argument("type", nargs="?", metavar="TYPE", help="a schema_type, such as mlbox_task, or run_record")
     group.add_argument("--write", type=Path, metavar="DIR", help="write all schemas to DIR")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """List, print or write."""
-    files = {file.stem: file for file in sorted(DIRECTORY.glob("*.json"))}
+    files = {file.stem: file for file in (*sorted(DIRECTORY.glob("*.json")), RECORD_SCHEMA)}
     if arguments.write:
         try:
             arguments.write.mkdir(parents=True, exist_ok=True)

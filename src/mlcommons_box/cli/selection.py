@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
@@ -65,24 +66,26 @@ def _platform(definitions: RememberedDefinitions, box: Box, given: str) -> Platf
 def select_runs(
     definitions: RememberedDefinitions,
     box: Box,
-    given: str | None,
+    given: Sequence[str],
     platform: Platform,
     *,
     every: bool,
     terminal: Terminal,
 ) -> list[RunConfiguration]:
-    """The run configurations that a command means, in the order of the box's tasks.
+    """The run configurations that a command means: those that are given, or all in the order of the box's tasks.
 
     With ``every`` those that only Kubernetes can run are left out elsewhere, which is said.
     """
-    if given is not None:
-        file = find_file(box.root, RUN_DIRECTORY, given, "run configuration")
-        run = definitions.load_run_configuration(file, box)
-        if not _suits(run, platform):
-            raise ConfigurationError(
-                f"the run {run.name!r} keeps its data in Kubernetes volume claims", hint="use a Kubernetes platform"
-            )
-        return [run]
+    if given:
+        named = [find_file(box.root, RUN_DIRECTORY, each, "run configuration") for each in given]
+        runs = [definitions.load_run_configuration(file, box) for file in dict.fromkeys(named)]
+        for run in runs:
+            if not _suits(run, platform):
+                raise ConfigurationError(
+                    f"the run {run.name!r} keeps its data in Kubernetes volume claims",
+                    hint="use a Kubernetes platform",
+                )
+        return runs
     files = yaml_files(box.root / RUN_DIRECTORY)
     if not files:
         raise UsageError(f"the box has no run configurations (no files in {RUN_DIRECTORY}/)")

@@ -45,6 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
         sys.stdout.write(summary(report.problems) + "\n")
     elif report.box:
         counts = f"{len(report.box.tasks)} tasks, {len(report.runs)} runs, {len(report.platforms)} platforms"
+        counts += f", {len(report.sweeps)} sweeps" if report.sweeps else ""
         Terminal().success(f"{shown(report.box.name)} {report.box.version} is valid: {counts}")
     return exit_status_of(report.problems) if report.problems else 0
 

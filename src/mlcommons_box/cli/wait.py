@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 
 from mlcommons_box.cli.arguments import add_recorded_run, add_verbosity, recorded_run, run_store, verbosity
-from mlcommons_box.cli.observer import TerminalObserver
-from mlcommons_box.cli.run import show_end
+from mlcommons_box.cli.observer import TerminalObserver, show_end
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.errors import EX_INTERRUPTED, EX_TEMPORARY
 from mlcommons_box.record import RunRecord

@@ -210,7 +210,7 @@ threads = [threading.Thread(target=write, args=pair) for pair in ((sys.stdout, b
         assert scene.recorder.text("stdout").decode() == f"{expected}\n"
         shown = [command.shell() for command in scene.runner.commands(plan)]
         assert "geheim" not in str(shown)
-        assert "geheim" not in (RunStore(scene.root / "workspace").path(plan.id, "record.json")).read_text()
+        assert "geheim" not in RunStore(scene.root / "workspace").journal.file.read_text()
 
     def test_home_can_be_written_to(self, scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))

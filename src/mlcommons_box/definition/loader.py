@@ -13,13 +13,14 @@ from typing import TypeVar, cast
 
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import environment_of, read_fields
-from mlcommons_box.definition.places import BOX_FILE, box_root, yaml_files
+from mlcommons_box.definition.places import BOX_FILE, RUN_DIRECTORY, box_root, yaml_files
 from mlcommons_box.definition.platforms import read_platform
 from mlcommons_box.definition.rules import Context, Fields, Invalid, Located, did_you_mean, nearest
 from mlcommons_box.definition.run_configurations import read_run_configuration
 from mlcommons_box.definition.source import MappingNode, Problems, quoted, read_source
+from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import DefinitionError, Location
-from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Task
+from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Sweep, Task
 from mlcommons_box.value import Value
 
 T = TypeVar("T")
@@ -55,6 +56,26 @@ def load_run_configuration(path: Path, box: Box) -> RunConfiguration:
 def load_platform(path: Path) -> Platform:
     """The platform in the file ``path``."""
     return _require(lambda problems: read_platform(path, problems))
+
+
+def load_sweep(path: Path, box: Box) -> tuple[Sweep, RunConfiguration]:
+    """The sweep in the file ``path``, and the run configuration of ``box`` that it repeats.
+
+    A run configuration that is wrong counts only when it may be the one that is meant.
+    """
+    tasks: dict[str, Task | None] = {task.name: task for task in box.tasks}
+    wrong = Problems()
+    found = (read_run_configuration(file, box.root, tasks, wrong) for file in yaml_files(box.root / RUN_DIRECTORY))
+    runs = {run.name: run for run in found if run}
+
+    def read(problems: Problems) -> Sweep | None:
+        sweep = read_sweep(path, box.root, runs.values(), problems)
+        if any(problem.code == "unknown-run" for problem in problems):
+            problems += wrong
+        return sweep
+
+    sweep = _require(read)
+    return sweep, runs[sweep.run]
 
 
 def _require(read: Callable[[Problems], T | None]) -> T:
@@ -158,6 +179,12 @@ def _parameters(items: tuple[Fields, ...], seen: dict[str, Location], problems: 
         seen.setdefault(name.value, name.location)
         kind = cast("ParameterType", item[schema.Task.PARAMETER_TYPE])
         parameters.append(
-            Parameter(name=name.value, type=kind, description=item.get(schema.DESCRIPTION), location=name.location)
+            Parameter(
+                name=name.value,
+                type=kind,
+                description=item.get(schema.DESCRIPTION),
+                reproducible=item.or_else(schema.Task.REPRODUCIBLE, True),
+                location=name.location,
+            )
         )
     return tuple(parameters)

@@ -9,19 +9,16 @@ same.  Whatever is wrong with the file in the cache means that nothing is rememb
 
 from __future__ import annotations
 
-import marshal
 import os
-import stat
 import sys
 import time
-from binascii import crc32
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlcommons_box import __version__, model
-from mlcommons_box.cache import file_name_of
+from mlcommons_box.cache import file_name_of, keep, read_kept
 from mlcommons_box.definition.places import BOX_FILE
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.value import Value
@@ -38,7 +35,6 @@ FileStates = tuple[tuple[str, int, int, int, int, int], ...]
 Entry = tuple[FileStates, object]
 """The files that something was made from, and what it is as plain data."""
 
-_CHECKSUM_BYTES = 4
 _KINDS = {
     name: kind
     for name, kind in vars(model).items()
@@ -112,10 +108,7 @@ class RememberedDefinitions:
             return
         self._changed = False
         current = {key: entry for key, entry in self._entries.items() if _states(_paths(entry[0])) == entry[0]}
-        with suppress(OSError, ValueError):
-            data = marshal.dumps((self._header, current))
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(self._file, crc32(data).to_bytes(_CHECKSUM_BYTES, "big") + data)
+        keep(self._file, self._header, current)
 
     def _with_box(self, files: FileStates | None, box: Box) -> FileStates | None:
         """The files of the box as well; None when they, or those of another box, cannot be vouched for."""
@@ -183,44 +176,15 @@ def _our_rules() -> tuple[tuple[str, int, int], ...]:
 def _entries_of(file: Path, header: object) -> dict[str, Entry]:
     """What a file in the cache holds; nothing, if it is damaged or was not written by us, as we are now."""
     with suppress(Exception):
-        content = _own_content(file)
-        data = content[_CHECKSUM_BYTES:]
-        if crc32(data).to_bytes(_CHECKSUM_BYTES, "big") == content[:_CHECKSUM_BYTES]:
-            written_by, entries = marshal.loads(data)  # noqa: S302  # our own file, which nobody else can write to
-            if written_by == header:
-                return {key: (_checked(files), value) for key, (files, value) in entries.items()}
+        entries = read_kept(file, header)
+        return {key: (_checked(files), value) for key, (files, value) in entries.items()}
     return {}
-
-
-def _own_content(file: Path) -> bytes:
-    """The content of a file that is ours alone; raises :class:`OSError` when it is not."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        state = os.fstat(descriptor)
-        others_write = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or others_write:
-            raise PermissionError(f"not ours alone: {file}")
-        return stream.read()
 
 
 def _checked(files: Any) -> FileStates:
     if not all(isinstance(file[0], str) for file in files):
         raise TypeError("a path is a text")
     return tuple(files)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Put a file in its place as a whole, readable for us alone."""
-    beside = file.with_name(f".{file.name}.{os.urandom(6).hex()}")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.replace(beside, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
 
 
 def _as_data(value: Any) -> object:

@@ -113,9 +113,16 @@ class Task:
 
     PARAMETER_NAME = Field("name", Placed(PARAMETER_NAME), "Name of the parameter.")
     PARAMETER_TYPE = Field("type", Choice("file", "directory"), "What the parameter's path is.")
-    _PARAMETERS = ListOf(Record(PARAMETER_NAME, PARAMETER_TYPE, DESCRIPTION))
-    INPUTS = Field("inputs", _PARAMETERS, "What the task reads.")
-    OUTPUTS = Field("outputs", _PARAMETERS, "What the task writes.")
+    REPRODUCIBLE = Field(
+        "reproducible",
+        Flag(),
+        "Whether the same inputs give the same bytes; a log or a time in it does not.",
+        since=V1_1,
+    )
+    _INPUTS = ListOf(Record(PARAMETER_NAME, PARAMETER_TYPE, DESCRIPTION))
+    _OUTPUTS = ListOf(Record(PARAMETER_NAME, PARAMETER_TYPE, DESCRIPTION, REPRODUCIBLE))
+    INPUTS = Field("inputs", _INPUTS, "What the task reads.")
+    OUTPUTS = Field("outputs", _OUTPUTS, "What the task writes.")
     RECORD = Record(INPUTS, OUTPUTS, DESCRIPTION, NETWORK, ENVIRONMENT)
 
 
@@ -302,7 +309,11 @@ class Sweep:
     )
     TRIALS = Field("trials", Whole(1), "Number of trials.", required=False)
     SEED = Field("seed", Whole(0), "Seed of random choices.", required=False)
-    RECORD = Record(RUN, METHOD, PARAMETERS_FILE, PARAMETERS, TRIALS, SEED, DESCRIPTION)
+    METRIC = Field("metric", Text("the name of a metric"), "Metric that says which trial is best.", required=False)
+    DIRECTION = Field(
+        "direction", Choice("minimize", "maximize"), "Whether a low or a high metric is good.", required=False
+    )
+    RECORD = Record(RUN, METHOD, PARAMETERS_FILE, PARAMETERS, TRIALS, SEED, METRIC, DIRECTION, DESCRIPTION)
 
 
 class FileSchema(Value):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, moment
@@ -20,6 +21,9 @@ from mlcommons_box.value import as_data
 if TYPE_CHECKING:
     from rich.table import Table
 
+RECORD_SCHEMA = Path(__file__).with_name("run_record.json")
+"""The JSON Schema of records."""
+_LARGEST = 1e100
 _LONG_SCRIPT = 12
 """Lines of one command that a person still wants to see."""
 _STYLES = {
@@ -33,7 +37,7 @@ _STYLES = {
 
 
 def record_json(record: RunRecord, store: RunStore) -> dict[str, object]:
-    """A record as data: what ``record.json`` holds, as it has to be read now, and where the files are."""
+    """A record as data, as it has to be read now, and where the files of the run are, if it has any."""
     logs = {stream: str(store.log(record.id, stream)) for stream in get_args(Stream)}
     return {**as_data(record), "directory": str(store.path(record.id)), "logs": logs}
 
@@ -86,14 +90,22 @@ def record_text(record: RunRecord, store: RunStore, *, colour: bool = False, now
         ("started", f"{time_text(record.started_at)} UTC"),
         ("ended", record.ended_at and f"{time_text(record.ended_at)} UTC"),
         ("duration", duration_text(duration_of(record, now))),
+        ("code", _code(record)),
+        ("image", _image(record)),
+        ("engine", _named(record.engine, "name", "version")),
+        ("machine", _machine(record)),
         ("engine's id", record.native_id),
+        ("used", _usage(record)),
+        ("part of", _named(record.group, "kind", "name", "trial", "of")),
+        ("not proved", record.unproved if record.status != "running" else None),
         ("started by", f"mlbox {record.tool_version}, process {watcher.pid} of {watcher.host}"),
     ]
     if record.status == "running" and watcher.is_alive() is None:
         rows.append(("", f"only {watcher.host} can tell whether it still runs"))
     width = max(len(key) for key, _ in rows)
     lines = [f"{key:{width}}  {value if key == 'status' else _line(value)}" for key, value in rows if value]
-    return "\n".join([*lines, *_parameters(record), *_commands(record), *_logs(record, store)]) + "\n"
+    parts = (_parameters(record), _metrics(record), _commands(record), _logs(record, store))
+    return "\n".join([*lines, *(line for part in parts for line in part)]) + "\n"
 
 
 def duration_of(record: RunRecord, now: datetime | None = None) -> float | None:
@@ -135,8 +147,64 @@ def _parameters(record: RunRecord) -> list[str]:
     lines = []
     for each in parameters:
         direction = {"input": "in", "output": "out"}.get(each["direction"], "")
-        lines.append(f"  {direction:3}  {_line(each['name']):{width}}  {_line(each['path'])}")
+        holder = record.inputs if direction == "in" else record.outputs
+        digest = _digest(holder.get(each["name"]))
+        lines.append(f"  {direction:3}  {_line(each['name']):{width}}  {digest:12}  {_line(each['path'])}")
     return ["", "parameters", *lines] if lines else []
+
+
+def _digest(fingerprint: object) -> str:
+    """The beginning of a SHA-256; a stranger's record may hold anything."""
+    digest = fingerprint.get("digest") if isinstance(fingerprint, dict) else None
+    return _line(digest)[:12] if isinstance(digest, str) else ""
+
+
+def _code(record: RunRecord) -> str | None:
+    build = _digest(record.code.get("build"))
+    git = record.code.get("git")
+    if not isinstance(git, dict):
+        return build and f"build/ {build}"
+    states = {"True": ", changed since", "False": ""}
+    dirty = states.get(str(git.get("dirty")), ", perhaps changed since")
+    return f"build/ {build}, commit {str(git.get('commit'))[:12]}{dirty}"
+
+
+def _image(record: RunRecord) -> str | None:
+    packages = record.image.get("packages")
+    if isinstance(packages, dict):
+        return f"Python {record.image.get('python')} with {len(packages)} packages"
+    return _named(record.image, "reference", "id")
+
+
+def _machine(record: RunRecord) -> str | None:
+    if not record.machine.get("host"):
+        return None
+    gpus = record.machine.get("gpus")
+    count = f", {len(gpus)} GPUs" if isinstance(gpus, list) and gpus else ""
+    processors = f"{record.machine.get('processors')} x {record.machine.get('processor')}"
+    return f"{_named(record.machine, 'host')}: {processors}{count}"
+
+
+def _usage(record: RunRecord) -> str | None:
+    memory, seconds = record.usage.get("peak_memory"), record.usage.get("cpu_time")
+    texts = [f"{memory / 1e6:.0f} MB of memory at most"] if memory and _is_plausible(memory) else []
+    texts += [f"{seconds:.1f} s of processor time"] if _is_plausible(seconds) else []
+    return ", ".join(texts) or None
+
+
+def _is_plausible(value: object) -> bool:
+    """Whether it is a number of that a text can be made; a stranger's record may hold anything."""
+    return isinstance(value, int | float) and abs(value) < _LARGEST
+
+
+def _metrics(record: RunRecord) -> list[str]:
+    width = max((len(_line(name)) for name in record.metrics), default=0)
+    lines = [f"  {_line(name):{width}}  {_line(str(value))}" for name, value in record.metrics.items()]
+    return ["", "metrics", *lines] if lines else []
+
+
+def _named(holder: Mapping[str, Any], *names: str) -> str | None:
+    return " ".join(str(holder[name]) for name in names if holder.get(name) is not None) or None
 
 
 def _commands(record: RunRecord) -> list[str]:

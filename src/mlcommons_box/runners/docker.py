@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +16,7 @@ from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import CallerVariable, Command, capture, redacted, stream
+from mlcommons_box.process import CallerVariable, Command, ask, capture, redacted, stream
 from mlcommons_box.runners.container_run import Caller, fields, limits, not_owned, task_environment
 from mlcommons_box.runners.docker_image import DockerImage, cannot_start
 from mlcommons_box.runners.failures import HeldBack
@@ -27,6 +27,7 @@ from mlcommons_box.runners.site_settings import CA_FILE
 from mlcommons_box.value import replace
 
 if TYPE_CHECKING:
+    from mlcommons_box.runners.identity import Identity
     from mlcommons_box.runners.job import Elsewhere, Job
 
 HOME = "/tmp"  # noqa: S108  # in the container, where any user may write
@@ -43,6 +44,8 @@ _ENGINE_SAYS = (
     *(b"WARNING: Your kernel", b"WARNING: The requested image", b"Resource limits are not supported"),
 )
 """How an error of Docker's or Podman's own begins, or a warning before it."""
+_SOCKET = Path("/var/run/docker.sock")
+"""Made anew whenever the daemon starts."""
 SELINUX = Path("/sys/fs/selinux/enforce")
 
 
@@ -95,8 +98,7 @@ class DockerRunner:
             return False
         if self.is_podman or self.environ.get("DOCKER_HOST") or self.environ.get("DOCKER_CONTEXT"):
             return True
-        socket = Path("/var/run/docker.sock")
-        return os.access(socket, os.R_OK | os.W_OK) or (not socket.exists() and self._has_context())
+        return os.access(_SOCKET, os.R_OK | os.W_OK) or (not _SOCKET.exists() and self._has_context())
 
     def _has_context(self) -> bool:
         home = self.environ.get("DOCKER_CONFIG") or os.path.join(self.environ.get("HOME", "/"), ".docker")
@@ -170,6 +172,7 @@ class DockerRunner:
             preparation=tuple(image.commands()),
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(self.executable, image.name)}",
             engine=self.executable,
+            identify=self.identify(),
         )
         if not isinstance(plan, RunPlan):
             return prepared
@@ -182,6 +185,27 @@ class DockerRunner:
             after=() if self.platform.user is None else (self.hand_over_command(plan),),
             stop=tuple(Command(argv=(self.executable, *words)) for words in remove),
         )
+
+    def identify(self) -> tuple[Command, ...]:
+        """The commands that say which image and which engine it is."""
+        image = "image {{.Id}}{{range .RepoDigests}}{{println}}digest {{.}}{{end}}"
+        which_part = "Client" if self.is_podman else "Server"
+        name = "podman" if self.is_podman else "docker"
+        return (
+            Command(argv=(self.executable, "image", "inspect", "--format", image, self.options.image)),
+            Command(argv=(self.executable, "version", "--format", f"engine {name} {{{{.{which_part}.Version}}}}")),
+        )
+
+    def identity(self, plan: SetupPlan) -> Identity:
+        from mlcommons_box.runners.identity import TIMEOUT, identity_of, remembered_answer
+
+        of_image, of_engine = self.identify()
+        witnesses = [self._which(self.executable)]
+        if not self.is_podman:
+            is_local = not (self.environ.get("DOCKER_HOST") or self.environ.get("DOCKER_CONTEXT"))
+            witnesses.append(str(_SOCKET) if is_local else None)
+        said = ask(of_image, timeout=TIMEOUT).stdout.decode("utf-8", "replace")
+        return identity_of(f"{said}\n{remembered_answer(of_engine, witnesses, self.environ)}")
 
     def _has_started(self, name: str, since: int) -> bool:
         """Whether the engine remembers that the container began: what was said is then the task's.
@@ -232,7 +256,7 @@ class DockerRunner:
         for key, text in (("box", plan.box.name), ("task", plan.task.name), ("run", plan.id)):
             argv += ["--label", f"org.mlcommons.box.{key}={text}"]
         argv += [
-            *self._resources(),
+            *self._resources(plan.devices),
             *self.platform.arguments,
             self.options.image,
             plan.task.name,
@@ -276,8 +300,13 @@ class DockerRunner:
             words += ["--mount", fields(*flags, type="bind", source=mount.source, target=mount.target)]
         return words
 
-    def _resources(self) -> list[str]:
+    def _resources(self, devices: Sequence[str]) -> list[str]:
         words = limits(self.platform.resources)
+        if devices and self.is_podman:
+            return [*words, *(word for name in devices for word in ("--device", f"nvidia.com/gpu={name}"))]
+        if devices:  # a record of CSV, in which the quotes keep the names together
+            names = ",".join(devices)
+            return [*words, "--gpus", f'"device={names}"' if len(devices) > 1 else f"device={names}"]
         gpus = self.platform.resources.gpus
         if gpus is None and self.options.executable == "nvidia-docker" and self.executable == "docker":
             gpus = "all"

@@ -18,7 +18,8 @@ from mlcommons_box.errors import (
     UnavailableError,
 )
 from mlcommons_box.host import ConnectionLost, Host, quoted
-from mlcommons_box.process import Stream, signals_noted
+from mlcommons_box.interruption import signals_noted
+from mlcommons_box.process import Stream
 from mlcommons_box.runners.batch import (
     KILLED,
     STREAMS,

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT, BoxError, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, Completed, Stream
+from mlcommons_box.runners.identity import Identity
 from mlcommons_box.value import Value
 
 Status = Literal["succeeded", "failed", "cancelled", "lost"]
@@ -123,6 +124,14 @@ class Detachable(Protocol):
 
     def start(self, plan: RunPlan, observer: Observer) -> None:
         """Start a run, and leave it to itself."""
+
+
+@runtime_checkable
+class Identifiable(Protocol):
+    """A runner that can say what a run uses."""
+
+    def identity(self, plan: SetupPlan) -> Identity:
+        """The image or environment of a run, and the engine; asks it, and is called while the run goes on."""
 
 
 @runtime_checkable

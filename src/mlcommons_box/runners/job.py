@@ -15,12 +15,16 @@ from typing import Literal, Protocol, get_args
 from mlcommons_box import process
 from mlcommons_box.errors import Problem
 from mlcommons_box.host import quoted, script_of
+from mlcommons_box.machine import SCRIPT
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, redacted, redacted_words
 from mlcommons_box.process_tree import RUN_MARK
 from mlcommons_box.value import Value, replace
 
 STATUS_FILE = "status"
+IDENTITY_FILE = "identity"
+"""What the run used, as far as that was found out before it ended: the machine, :data:`USES`, and the rest."""
+USES = "mlbox:uses"
 PREPARATION_LOG = "preparation.log"
 SCRIPT_FILE = "job.sh"
 
@@ -56,7 +60,8 @@ class Job(Value):
     process namespace of its own, ``contained``, because what the engine runs outside serves it.
     ``is_marked`` says that its processes are told by a variable, as a task may start some that leave its session.
     ``task`` of None is a preparation alone.
-    ``engine`` is the program that runs the task, where it can fail by itself.
+    ``engine`` is the program that runs the task, where it can fail by itself.  ``identify`` says what the run uses
+    (:mod:`.identity`).
     """
 
     needs: tuple[tuple[str, ...], ...]
@@ -70,6 +75,7 @@ class Job(Value):
     asks: Asks = "first"
     is_marked: bool = False
     engine: str | None = None
+    identify: tuple[Command, ...] = ()
 
 
 class CanBeJob(Protocol):
@@ -125,6 +131,7 @@ def job_script(
             f'(\n{script_of(each, known)}\n) 2>>"$mlbox_run/preparation.log" || ended before 73'
             for each in job.before
         ),
+        _identification(job, known),
         _RUN,
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -191,6 +198,13 @@ def _preparation(job: Job, known: set[str]) -> str:
         _PREPARE,
     ]
     return "\n".join(lines)
+
+
+def _identification(job: Job, known: set[str]) -> str:
+    """Says what a run uses, while it runs; it need not come to an end."""
+    return _function(
+        "identify", SCRIPT, f"echo {USES}", *(f"(\n{script_of(each, known)}\n)" for each in job.identify)
+    )
 
 
 def _quietly(commands: tuple[Command, ...], known: set[str]) -> list[str]:
@@ -343,9 +357,12 @@ if [ -n "$mlbox_asked" ]; then
   ended cancelled 143
 fi
 [ -z "$mlbox_time_limit" ] || later "$mlbox_time_limit" time_is_over
+identify </dev/null >"$mlbox_run/identity" 2>/dev/null &
+mlbox_identity=$!
 follow task </dev/null >>"$mlbox_run/stdout.log" 2>>"$mlbox_run/stderr.log"
 [ -z "$mlbox_asked" ] || stop
 after
+kill "$mlbox_identity" 2>/dev/null
 [ -z "$mlbox_timed_out" ] || ended time 124
 [ -z "$mlbox_asked" ] || ended cancelled 143
 ended task "$mlbox_status\""""

@@ -14,8 +14,9 @@ from mlcommons_box.errors import (
     Interrupted,
     UnavailableError,
 )
+from mlcommons_box.interruption import signals_noted
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import Stream, signals_noted, stream
+from mlcommons_box.process import Stream, stream
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.interface import Observer, Outcome

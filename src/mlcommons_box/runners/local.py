@@ -16,7 +16,7 @@ from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError,
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command, stream
-from mlcommons_box.runners.devices import first_devices
+from mlcommons_box.runners.devices import VARIABLE, first_devices
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.python_environment import (
     PythonEnvironment,
@@ -26,6 +26,7 @@ from mlcommons_box.runners.python_environment import (
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES, INDEX_VARIABLES, PROXY_VARIABLES
 
 if TYPE_CHECKING:
+    from mlcommons_box.runners.identity import Identity
     from mlcommons_box.runners.job import Elsewhere, Job
 
 _PASSED = (
@@ -82,8 +83,7 @@ class LocalRunner:
             if value
         ]
         try:
-            self.environment(plan)
-            self.entrypoint(plan)
+            self.entrypoint(plan, self.environment(plan))
         except BoxError as error:
             problems.append(
                 Problem(
@@ -104,7 +104,7 @@ class LocalRunner:
     def commands(self, plan: SetupPlan) -> list[Command]:
         environment = self.environment(plan)
         preparation = [] if environment.is_ready() else environment.build_commands()
-        return [*preparation, self.task_command(plan)] if isinstance(plan, RunPlan) else preparation
+        return [*preparation, self.task_command(plan, environment)] if isinstance(plan, RunPlan) else preparation
 
     def prepare(self, plan: SetupPlan, observer: Observer) -> None:
         self.environment(plan).ensure(observer)
@@ -114,10 +114,11 @@ class LocalRunner:
         return [directory] if directory.exists() else []
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
-        if not self.environment(plan).is_ready():
+        environment = self.environment(plan)
+        if not environment.is_ready():
             raise NotPrepared
         completed = stream(
-            self.task_command(plan),
+            self.task_command(plan, environment),
             on_output=observer.output,
             on_start=lambda pid: observer.started(str(pid)),
             timeout=plan.timeout,
@@ -161,23 +162,36 @@ class LocalRunner:
                 Command(argv=("touch", "--", str(environment.marker))),
             ),
             lock=environment.lock_file,
-            task=self.task_command(plan) if isinstance(plan, RunPlan) else None,
+            task=self.task_command(plan, environment) if isinstance(plan, RunPlan) else None,
             asks="all",
             is_marked=True,
+            identify=(
+                Command(argv=("cat", "--", str(environment.directory / "pyvenv.cfg"))),
+                Command(
+                    argv=("find", str(environment.directory / "lib"), "-maxdepth", "3", "-name", "*.dist-info")
+                ),
+            ),
         )
 
-    def task_command(self, plan: RunPlan) -> Command:
-        """The command that runs the task: ``ENTRYPOINT TASK --name=path ...``."""
+    def identity(self, plan: SetupPlan) -> Identity:
+        from mlcommons_box.runners.identity import identity_of
+
+        directory = self.environment(plan).directory
+        names = sorted(str(path) for path in directory.glob("lib/python*/site-packages/*.dist-info"))
+        said = [(directory / "pyvenv.cfg").read_text("utf-8", "replace"), *names]
+        return identity_of("\n".join(said))
+
+    def task_command(self, plan: RunPlan, environment: PythonEnvironment) -> Command:
+        """The command that runs the task in its environment: ``ENTRYPOINT TASK --name=path ...``."""
         arguments = tuple(f"--{parameter.name}={parameter.path}" for parameter in plan.parameters)
         return Command(
-            argv=(*self.entrypoint(plan), plan.task.name, *arguments),
+            argv=(*self.entrypoint(plan, environment), plan.task.name, *arguments),
             directory=plan.box.build,
-            environment=self.variables(plan),
+            environment=self.variables(plan, environment),
         )
 
-    def variables(self, plan: RunPlan) -> tuple[tuple[str, str | None], ...]:
+    def variables(self, plan: RunPlan, environment: PythonEnvironment) -> tuple[tuple[str, str | None], ...]:
         """All that the task sees in its environment; None is the caller's own value."""
-        environment = self.environment(plan)
         path = os.pathsep.join([str(environment.bin), self.environ.get("PATH", os.defpath)])
         variables: dict[str, str | None] = {name: None for name in _PASSED if name in self.environ}
         variables |= {
@@ -190,17 +204,19 @@ class LocalRunner:
         if plan.ca_bundle:
             variables |= dict.fromkeys(CERTIFICATE_VARIABLES, str(plan.ca_bundle))
         gpus = self.platform.resources.gpus
-        if isinstance(gpus, int):
-            variables["CUDA_VISIBLE_DEVICES"] = first_devices(gpus, self.environ)
+        if plan.devices:
+            variables[VARIABLE] = ",".join(plan.devices)
+        elif isinstance(gpus, int):
+            variables[VARIABLE] = first_devices(gpus, self.environ)
         variables |= {variable.name: variable.value for variable in plan.environment}
         return tuple(variables.items())
 
-    def entrypoint(self, plan: SetupPlan) -> tuple[str, ...]:
+    def entrypoint(self, plan: SetupPlan, environment: PythonEnvironment | None = None) -> tuple[str, ...]:
         """The arguments that start the box's program, before the task's name.
 
         Raises :class:`ConfigurationError` when the platform names none and convention finds none.
         """
-        build, interpreter = plan.box.build, str(self.environment(plan).interpreter)
+        build, interpreter = plan.box.build, str((environment or self.environment(plan)).interpreter)
         here = self._build_here(plan)
         first, *rest = self.options.entrypoint or (self.conventional_program(plan.box.name, here),)
         program = build / first

@@ -1,15 +1,19 @@
-"""A lock between processes of one machine, so that two who prepare the same do the work once."""
+"""A lock between the processes and threads of one machine, so that two who prepare the same do the work once."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlcommons_box.cache import CACHE_VARIABLE
-from mlcommons_box.errors import CannotCreateError, ConfigurationError
+from mlcommons_box.errors import CannotCreateError, ConfigurationError, Interrupted
+from mlcommons_box.interruption import signals_noted
+
+_POLL = 0.02
 
 
 def check_mountable(directory: Path) -> None:
@@ -39,7 +43,7 @@ def once(lock_file: Path, waiting: Callable[[], None]) -> Iterator[Once]:
     """Hold the lock for as long as the context lasts; ``waiting`` is called when somebody else has it.
 
     The system releases the lock with the process that holds it.  Raises :class:`CannotCreateError` when there
-    can be no lock file.
+    can be no lock file, and :class:`Interrupted` when a signal ended the waiting.
     """
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +59,26 @@ def once(lock_file: Path, waiting: Callable[[], None]) -> Iterator[Once]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _wait_for(descriptor)
         yield Once(descriptor, before)
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int) -> None:
+    """Take the lock as soon as it is free; a thread that the system lets wait could not be interrupted.
+
+    Raises :class:`Interrupted`.
+    """
+    with signals_noted() as signals:
+        while not signals:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_POLL)
+            else:
+                return
+    raise Interrupted(signals[0])
 
 
 def _stamp(descriptor: int) -> bytes:

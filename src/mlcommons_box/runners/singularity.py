@@ -18,9 +18,10 @@ from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import CallerVariable, Command, stream
 from mlcommons_box.runners.container_run import Caller, fields, limits, task_environment, unsupported
-from mlcommons_box.runners.devices import first_devices
+from mlcommons_box.runners.devices import VARIABLE, first_devices
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import HeldBack, explained, explanation
+from mlcommons_box.runners.identity import Identity
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.mounts import container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
@@ -221,6 +222,10 @@ class SingularityRunner:
             ),
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(image.path))}",
             engine=self.executable,
+            identify=(
+                Command(argv=(self.executable, "--version")),
+                Command(argv=("sha256sum", "--", str(image.path))),
+            ),
         )
         if not isinstance(plan, RunPlan):
             return prepared
@@ -233,6 +238,15 @@ class SingularityRunner:
             after=(Command(argv=("rm", "-rf", "--", str(scratch))),),
             asks="contained",
         )
+
+    def identity(self, plan: SetupPlan) -> Identity:
+        from mlcommons_box.fingerprint import Memory, fingerprint
+        from mlcommons_box.runners.identity import identity_of, remembered_answer
+
+        command = Command(argv=(self.executable, "--version"))
+        engine = identity_of(remembered_answer(command, [self._which(self.executable)], self.environ)).engine
+        image = fingerprint(self.image(plan).path, Memory(cache_directory(self.environ)))
+        return Identity(image={"id": f"sha256:{image.digest}"} if image.digest else {}, engine=engine)
 
     def scratch(self, plan: RunPlan) -> Path:
         """The directory that holds the task's home and ``/tmp`` while it runs."""
@@ -255,7 +269,7 @@ class SingularityRunner:
             argv.append("--fakeroot")
         elif self.caller.uid == 0:  # to whom Apptainer otherwise leaves all capabilities
             argv.append("--no-privs")
-        argv += [*self._resources(), *self.platform.arguments]
+        argv += [*self._resources(plan), *self.platform.arguments]
         argv += [str(self.image(plan).path), plan.task.name, *mounts.arguments]
         return Command(argv=tuple(argv), added=tuple(self._environment(plan)), removed=self._not_for_the_task())
 
@@ -269,14 +283,16 @@ class SingularityRunner:
         variables = task_environment(plan, self.environ, HOME)
         del variables["HOME"]  # it follows from --home
         gpus = self.platform.resources.gpus
-        if isinstance(gpus, int) and gpus:
-            variables.setdefault("CUDA_VISIBLE_DEVICES", first_devices(gpus, self.environ))
+        if plan.devices:
+            variables.setdefault(VARIABLE, ",".join(plan.devices))
+        elif isinstance(gpus, int) and gpus:
+            variables.setdefault(VARIABLE, first_devices(gpus, self.environ))
         prefix = variable_prefix(self.executable)
         return [(f"{prefix}{name}", value) for name, value in variables.items()]
 
-    def _resources(self) -> list[str]:
+    def _resources(self, plan: RunPlan) -> list[str]:
         resources = self.platform.resources
-        return [*limits(resources), *(["--nv"] if resources.gpus else [])]
+        return [*limits(resources), *(["--nv"] if resources.gpus or plan.devices else [])]
 
 
 def is_failure(exit_status: int, said: bytes) -> bool:

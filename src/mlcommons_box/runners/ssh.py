@@ -35,6 +35,7 @@ from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
 from mlcommons_box.runners.transfer import There, find, missing_there, send
+from mlcommons_box.value import replace
 
 
 class SshRunner:
@@ -222,7 +223,14 @@ class SshRunner:
         )
         runner = inner_runner(nested.platform, self.platform, environ, there.caller, elsewhere)
         moved = there.plan(nested)
-        problems = runner.check(moved)
+        problems = [self._over_there(each) for each in runner.check(moved)]
         if problems:
             raise ProblemsError(problems)
         return runner.job(moved)
+
+    def _over_there(self, problem: Problem) -> Problem:
+        """A program that is not there is one that this machine need not have."""
+        if problem.code != "no-engine":
+            return problem
+        message = problem.message.replace("on this machine", f"on {self.options.host}")
+        return replace(problem, message=message, hint="install it there, or use another platform there")

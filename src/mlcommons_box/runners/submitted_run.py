@@ -10,17 +10,20 @@ from pathlib import Path
 
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, Interrupted
 from mlcommons_box.host import ConnectionLost, Host, LocalHost, Login, SshHost, quoted
+from mlcommons_box.interruption import signals_noted
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import signals_noted
 from mlcommons_box.runners.batch import BatchBackend, Submitted
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import engine_failure
 from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.job import IDENTITY_FILE
 from mlcommons_box.runners.transfer import Output, bring_back
 from mlcommons_box.value import Value, as_data, replace
 
 FILE = "job.json"
-"""In the run's directory on this machine, beside its record."""
+"""In the run's directory on this machine."""
+_LONGEST_IDENTITY = 1 << 18
+"""Bytes; a Python environment may have a thousand packages."""
 _PAUSE = 2.0
 """Seconds before outputs are asked for again."""
 
@@ -39,6 +42,8 @@ class SubmittedRun(Value):
     timeout: float | None = None
     outcome: Outcome | None = None
     """How it ended, once all of it is here."""
+    identity: str = ""
+    """What it used, as the script of its job has it."""
 
     @property
     def native_id(self) -> str:
@@ -61,12 +66,12 @@ class SubmittedRun(Value):
 
 
 def run_directory(plan: RunPlan) -> Path:
-    """A run's directory on this machine, where its record is."""
+    """A run's directory on this machine, where its logs are."""
     return plan.workspace / ".mlbox" / "runs" / plan.id
 
 
 def job_directory(plan: RunPlan) -> Path:
-    """The directory of a run's job, below that of its record."""
+    """The directory of a run's job, below that of its logs."""
     return run_directory(plan) / "job"
 
 
@@ -95,6 +100,7 @@ def read(directory: Path) -> SubmittedRun | None:
             box=str(content.get("box", "")),
             outputs=tuple(Output(**{**each, "inputs": tuple(each["inputs"])}) for each in content["outputs"]),
             timeout=content.get("timeout"),
+            identity=str(content.get("identity", "")),
             outcome=None if content.get("outcome") is None else Outcome(**content["outcome"]),
         )
     except FileNotFoundError:
@@ -163,7 +169,12 @@ def follow(
 
 def _end(run: SubmittedRun, outcome: Outcome, host: Host, directory: Path) -> None:
     """All is here: nothing of the job is left where it ran."""
-    write(replace(run, outcome=outcome), directory)
+    identity = ""
+    with suppress(BoxError):
+        file = quoted(os.path.join(run.directory, IDENTITY_FILE))
+        answer = host.shell(f"head -c {_LONGEST_IDENTITY} {file} 2>/dev/null", timeout=60)
+        identity = answer.stdout.decode("utf-8", "replace")
+    write(replace(run, outcome=outcome, identity=identity), directory)
     with suppress(BoxError):
         parent = quoted(os.path.dirname(run.directory))
         host.shell(f"rm -rf -- {quoted(run.directory)}; rmdir -- {parent} 2>/dev/null", timeout=60)

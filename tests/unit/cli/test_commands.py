@@ -88,6 +88,12 @@ class TestUsage:
             (["run", "--timeout=soon"], "--timeout takes a time, not 'soon'"),
             (["run", "--timeout=0"], "--timeout takes a time, not '0'"),
             (["run", "--timeout=-5"], "--timeout takes a time, not '-5'"),
+            (["run", "--jobs=0"], "--jobs takes a number from 1 on, or 'auto', not '0'"),
+            (["run", "--jobs=many"], "--jobs takes a number from 1 on, or 'auto', not 'many'"),
+            (["run", "--dry-run", "--json"], "--dry-run and --json exclude each other"),
+            (["run", "--detach", "--jobs=2"], "--detach and --jobs exclude each other"),
+            (["describe", "--graph=png"], "invalid choice: 'png'"),
+            (["describe", "--graph", "--json"], "not allowed with argument"),
             (["run", "--task=cpoy"], "there is no run configuration 'cpoy'; did you mean 'copy'?"),
             (["run", "--platform=dokcer"], "there is no platform 'dokcer'"),
             (["run", "-q", "-v"], "not allowed with argument"),
@@ -205,6 +211,22 @@ class TestDescribe:
         assert task["inputs"] == [{"name": "source", "type": "file", "description": None}]
         assert data["runs"][0]["outputs"] == {"target": "$WORKSPACE/out/copy.txt", "logs": "logs"}
 
+    @pytest.mark.parametrize(
+        ("form", "line"),
+        [
+            ("mermaid", '    n1(["in.txt"])\n'),
+            ("dot", '    n1 [label="in.txt", '),
+            ("svg", "<title>in.txt</title>"),
+        ],
+    )
+    def test_a_graph(self, make_box: MakeBox, mlbox: Call, form: str, line: str) -> None:
+        result = mlbox("describe", make_box(), f"--graph={form}")
+        assert result.status == 0
+        assert line in result.out
+
+    def test_a_graph_is_for_mermaid_unless_named(self, make_box: MakeBox, mlbox: Call) -> None:
+        assert mlbox("describe", make_box(), "--graph").out.startswith("flowchart LR\n")
+
     def test_a_wrong_box_is_an_error(self, make_box: MakeBox, mlbox: Call) -> None:
         assert mlbox("describe", make_box({"mlbox.yaml": "a: 1\n"})).status == EX_DEFINITION
 
@@ -287,8 +309,9 @@ class TestRun:
     def test_all_inputs_that_are_missing_are_named_before_the_first_run(
         self, make_box: MakeBox, mlbox: Call
     ) -> None:
-        run = make_box_files(make_box)[1]
-        files = {"run/b.yaml": run.replace("in.txt", "gone.txt"), "build/echo.py": "raise SystemExit('started')"}
+        run = make_box_files(make_box)[1].replace("in.txt", "gone.txt")
+        run = run.replace("out/copy.txt", "other/copy.txt").replace("logs: logs", "logs: other_logs")
+        files = {"run/z.yaml": run, "build/echo.py": "raise SystemExit('started')"}
         result = mlbox("run", make_box(files), "--all")
         assert result.status == EX_MISSING_INPUT
         assert "gone.txt" in result.err

@@ -98,7 +98,7 @@ def read_single(file: Path) -> list[Problem]:
     elif kind == "platform":
         made = read_platform(file, problems)
     elif kind == "sweep":
-        made = read_sweep(file, [TRAIN], problems)
+        made = read_sweep(file, file.parent, [TRAIN], problems)
     else:
         made = read_fields(file, (f"mlbox_{kind}",), problems)
     assert (made is None) == bool(problems), "a file is either read, or has a problem"

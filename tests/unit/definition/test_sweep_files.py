@@ -64,12 +64,12 @@ SWEEPS = [
 def test_a_sweep_has_every_value_of_its_file(expected: Sweep) -> None:
     problems = Problems()
 
-    assert read_sweep(expected.file, [TRAIN], problems) == expected
+    assert read_sweep(expected.file, VALID, [TRAIN], problems) == expected
     assert problems == []
 
 
 def test_a_sweep_in_a_box_without_runs_has_none_to_repeat() -> None:
     problems = Problems()
 
-    assert read_sweep(FOLDER / "grid.yaml", [], problems) is None
+    assert read_sweep(FOLDER / "grid.yaml", VALID, [], problems) is None
     assert [problem.code for problem in problems] == ["unknown-run"]

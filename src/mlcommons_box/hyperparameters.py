@@ -1,0 +1,88 @@
+"""What the small YAML and JSON inputs of a run hold: the hyper-parameters, by which two runs are told apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlcommons_box.journal import open_regular
+from mlcommons_box.planning import BoundParameter
+
+SUFFIXES = (".json", ".yaml", ".yml")
+_LARGEST = 1 << 16
+"""Bytes; a larger file is data."""
+_MOST = 500
+_MOST_PARTS = 20_000
+_DEEPEST = 50
+_LONGEST = 500
+"""Characters of a text that are kept."""
+_LARGEST_NUMBER = 1 << 1024
+Scalar = str | int | float | bool | None
+
+
+def read_hyperparameters(inputs: Sequence[BoundParameter]) -> dict[str, dict[str, Scalar]]:
+    """For every input that is such a file, its values by their names, with dots between those that are nested."""
+    found = {}
+    for each in inputs:
+        if each.type == "file" and not each.elsewhere and each.path.suffix in SUFFIXES:
+            values = read_file(each.path)
+            if values:
+                found[each.name] = values
+    return found
+
+
+def read_file(file: Path) -> dict[str, Scalar]:
+    """The values in a file by their names; none when it is large, or holds something else."""
+    try:
+        with os.fdopen(open_regular(file.resolve(), os.O_RDONLY), "rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            return {}
+        value = json.loads(content) if file.suffix == ".json" else _yaml(content)
+    except Exception:  # what is no YAML is no matter: it is an input like any other
+        return {}
+    return _flat(value)
+
+
+def _yaml(content: bytes) -> Any:
+    import yaml
+
+    return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # it is a safe one
+
+
+def _flat(value: Any) -> dict[str, Scalar]:
+    """The values in nested data by their names, in the order of the file.
+
+    YAML may hold a thing within itself, or a few lines that stand for more than a memory holds: what is looked at
+    is limited.
+    """
+    values: dict[str, Scalar] = {}
+    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    for _ in range(_MOST_PARTS):
+        if not waiting or len(values) == _MOST:
+            break
+        name, each, depth = waiting.pop()
+        if isinstance(each, dict | list):
+            parts = each.items() if isinstance(each, dict) else enumerate(each)
+            if depth < _DEEPEST:
+                inner = [(f"{name}.{_text(key)}" if name else _text(key), part, depth + 1) for key, part in parts]
+                waiting += reversed(inner)
+        elif name and not (isinstance(each, float) and not math.isfinite(each)):
+            values[name] = _plain(each)
+    return values
+
+
+def _plain(value: Any) -> Scalar:
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < _LARGEST_NUMBER):
+        return value
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A key or a value of YAML as a text; Python refuses to write a very long number in decimal."""
+    is_long = isinstance(value, int) and abs(value) >= _LARGEST_NUMBER
+    return (hex(value) if is_long else str(value))[:_LONGEST]

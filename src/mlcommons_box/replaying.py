@@ -1,0 +1,123 @@
+"""Runs a recorded run again, under what its record says, and compares what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
+from mlcommons_box.errors import BoxError, ConfigurationError
+from mlcommons_box.evidence import definition_digest
+from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
+from mlcommons_box.planning import RunPlan, plan_run
+from mlcommons_box.record import RunRecord, mapping_in
+from mlcommons_box.runners.interface import Identifiable, Runner
+from mlcommons_box.tree_store import TreeStore
+from mlcommons_box.up_to_date import flat_image, identity
+from mlcommons_box.value import Value, replace
+from mlcommons_box.verification import verify
+
+_LONGEST = 1e9
+"""Seconds; a limit beyond it, of a stranger's record, is none."""
+State = Literal["bit-exact", "diverged", "differs by nature", "unknown"]
+
+
+class Replayed(Value):
+    """What became of one output."""
+
+    name: str
+    state: State
+    changes: tuple[Difference, ...] = ()
+
+
+def replay_plan(record: RunRecord, box: Box, platform: Platform, workspace: Path) -> RunPlan:
+    """The plan of the same run in a fresh workspace: inputs where they were, outputs below the workspace.
+
+    Raises :class:`ConfigurationError` when the box has no such task any more.
+    """
+    task = next((task for task in box.tasks if task.name == record.task), None)
+    if task is None:
+        raise ConfigurationError(f"the run {record.id} cannot be replayed: the box has no task {record.task!r}")
+    known = {*(("input", each.name) for each in task.inputs), *(("output", each.name) for each in task.outputs)}
+    if not {(each.direction, each.name) for each in record.parameters} <= known:
+        raise ConfigurationError(
+            f"the run {record.id} cannot be replayed: the task {record.task!r} has other parameters now"
+        )
+    inputs = tuple(
+        Binding(parameter=each.name, path=str(each.path)) for each in record.parameters if each.direction == "input"
+    )
+    outputs = tuple(
+        Binding(parameter=each.name, path=f"$WORKSPACE/{each.name}/{each.path.name}")
+        for each in record.parameters
+        if each.direction == "output"
+    )
+    run = RunConfiguration(name=record.run, file=box.root / "run", task=record.task, inputs=inputs, outputs=outputs)
+    timeout = record.plan.get("timeout")
+    plan = plan_run(
+        box,
+        run,
+        platform,
+        workspace=workspace,
+        timeout=timeout if isinstance(timeout, int | float) and 0 < timeout < _LONGEST else None,
+    )
+    return replace(plan, group={"kind": "replay", "of": record.id})
+
+
+def pinned(platform: Platform, record: RunRecord) -> Platform:
+    """The platform with the very image that the run used, where the engine can be given it by its id."""
+    image = record.image.get("id")
+    is_same = platform.runner == record.runner and platform.name == record.platform
+    if not (is_same and isinstance(platform.options, DockerOptions) and isinstance(image, str)):
+        return platform
+    return replace(platform, options=replace(platform.options, image=image.removeprefix("sha256:")))
+
+
+def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore) -> Iterator[str]:
+    """Why the run cannot be replayed: what it read, its code or its image is not what it was."""
+    for each in verify(record, trees):
+        if each.kind == "output":
+            continue
+        for change in each.changes:
+            yield f"{each.kind} {change.name}: {change.says}"
+        if each.state == "unknown":
+            yield f"{each.kind} {each.name}: {each.reason}"
+    if record.code.get("definition") != definition_digest(plan.task):
+        yield f"code tasks/{plan.task.file.name}: its parameters, network or environment changed"
+    if record.runner == plan.platform.runner and record.platform == plan.platform.name:
+        yield from _obstacles_of_image(record, plan, runner)
+
+
+def _obstacles_of_image(record: RunRecord, plan: RunPlan, runner: Runner) -> Iterator[str]:
+    if not isinstance(runner, Identifiable) or identity(record.image) is None:
+        return
+    try:
+        now = dict(runner.identity(plan).image)
+    except (BoxError, OSError) as error:
+        yield f"image: {getattr(error, 'message', error)}"
+        return
+    if identity(now) is None:
+        yield f"image {record.image.get('reference', '')}: {record.image.get('id')} is not here any more"
+    elif identity(now) != identity(record.image):
+        for change in changes_of_values("image", flat_image(record.image), flat_image(now)):
+            yield f"image {change.name}: {change.says}"
+
+
+def compared(
+    record: RunRecord, again: RunRecord, plan: RunPlan, before: TreeStore, after: TreeStore
+) -> list[Replayed]:
+    """Output by output, whether the same bytes came out."""
+    varying = {each.name for each in plan.task.outputs if not each.reproducible}
+    results = []
+    for output in plan.outputs:
+        old, new = mapping_in(record.outputs, output.name), mapping_in(again.outputs, output.name)
+        if not old.get("digest") or not new.get("digest"):
+            results.append(Replayed(name=output.name, state="unknown"))
+        elif old["digest"] == new["digest"]:
+            results.append(Replayed(name=output.name, state="bit-exact"))
+        else:
+            state: State = "differs by nature" if output.name in varying else "diverged"
+            files = after.entries(str(new["digest"]))
+            found = tuple(changes_of_trees("output", output.name, old, new, before, files))
+            results.append(Replayed(name=output.name, state=state, changes=found))
+    return results

@@ -1,0 +1,82 @@
+"""What a run used: the image or environment that its task was in, and the engine.
+
+Where this software is not, the script of a job asks (:class:`.job.Job`), and what was said is read here: the
+words of the tools themselves, and lines of ``KEY VALUE`` where their output can be given a form.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
+from mlcommons_box.process import Command, ask
+from mlcommons_box.value import Value
+
+TIMEOUT = 30.0
+"""Seconds in which an engine has to say what it is."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHECKSUM = re.compile(r"\\?([0-9a-f]{64}) [ *]/.*")
+_VERSION = re.compile(r"(apptainer|singularity(?:-ce)?) version (\S+)", re.IGNORECASE)
+_PYTHON = re.compile(r"version(?:_info)? = (\S+)")
+_PACKAGE = re.compile(r"(?:.*/)?([^/]+)-([^/-]+)\.dist-info")
+_IMAGE_LINE = re.compile(r"(image|digest|engine) (\S.*)")
+
+
+class Identity(Value):
+    """``image`` has ``id`` and ``digests``, or ``python`` and ``packages``; ``engine`` ``name`` and ``version``."""
+
+    image: Mapping[str, Any]
+    engine: Mapping[str, Any]
+
+
+def remembered_answer(command: Command, witnesses: Sequence[str | None], environ: Mapping[str, str]) -> str:
+    """What a command says, which stays the same while the files that are its ``witnesses`` do.
+
+    To ask an engine for its version takes as long as to start a container.  Raises as
+    :func:`~mlcommons_box.process.ask` does.
+    """
+    file = cache_directory(environ) / "engines" / file_name_of(*command.argv)
+    header = None
+    with suppress(OSError, TypeError):
+        states = [os.stat(os.path.realpath(witness or "")) for witness in witnesses]
+        header = (command.argv, tuple((state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states))
+        with suppress(Exception):
+            return str(read_kept(file, header))
+    answer = ask(command, timeout=TIMEOUT)
+    said = answer.stdout.decode("utf-8", "replace")
+    if header is not None and answer.succeeded:
+        keep(file, header, said)
+    return said
+
+
+def identity_of(text: str) -> Identity:
+    """What tools have said."""
+    image: dict[str, Any] = {}
+    engine: dict[str, Any] = {}
+    packages = {}
+    for line in text.splitlines():
+        if found := _IMAGE_LINE.fullmatch(line):
+            key, value = found.groups()
+            if key == "image":
+                image["id"] = f"sha256:{value}" if _DIGEST.fullmatch(value) else value
+            elif key == "digest":
+                image.setdefault("digests", []).append(value)
+            else:
+                name, _, version = value.partition(" ")
+                engine = {"name": name, "version": version}
+        elif found := _CHECKSUM.fullmatch(line):
+            image["id"] = f"sha256:{found[1]}"
+        elif found := _VERSION.match(line):
+            engine = {"name": found[1].lower(), "version": found[2]}
+        elif found := _PYTHON.fullmatch(line):
+            image["python"] = found[1]
+        elif found := _PACKAGE.fullmatch(line):
+            packages[found[1]] = found[2]
+    if "python" in image:
+        image["packages"] = dict(sorted(packages.items()))
+    return Identity(image=image, engine=engine)
