@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
-from mlcommons_box.evidence import CODE
+from mlcommons_box.parameter_content import CODE
 from mlcommons_box.record import RunRecord, mapping_in
 from mlcommons_box.tree_store import TreeStore
 from mlcommons_box.up_to_date import bindings_of, flat_image, settings_of
@@ -20,7 +20,9 @@ def differences(first: RunRecord, second: RunRecord, trees: TreeStore) -> list[D
 
 def _differences(first: RunRecord, second: RunRecord, trees: TreeStore) -> Iterator[Difference]:
     yield from changes_of_values("run", _about(first), _about(second))
-    yield from changes_of_trees("code", CODE, mapping_in(first.code, "build"), mapping_in(second.code, "build"), trees)
+    yield from changes_of_trees(
+        "code", CODE, mapping_in(first.code, "build"), mapping_in(second.code, "build"), trees
+    )
     yield from changes_of_values("code", _code(first), _code(second))
     yield from changes_of_values("image", flat_image(first.image), flat_image(second.image))
     yield from changes_of_values(

@@ -104,7 +104,7 @@ class Work:
 
 def _failed(plan: RunPlan, error: BaseException) -> Ended:
     """How a run ended that an error ended."""
-    outcome = execution._outcome_of_error(error)
+    outcome = execution.outcome_of_error(error)
     if isinstance(error, StillRunning):
         outcome = replace(outcome, status="lost")
     stops = isinstance(error, Interrupted | KeyboardInterrupt | BrokenPipeError)

@@ -34,7 +34,7 @@ from mlcommons_box.runners.interface import (
     StartsMany,
     StillRunning,
 )
-from mlcommons_box.value import replace
+from mlcommons_box.value import as_data, replace
 
 _AT_ONCE = 250
 """Runs that are started at once: each has two logs open, and Slurm's arrays have a limit."""
@@ -83,7 +83,7 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
         except StillRunning:
             raise
         except BaseException as error:
-            recording.end(_outcome_of_error(error), time.monotonic() - began)
+            recording.end(outcome_of_error(error), time.monotonic() - began)
             raise
         recording.end(outcome, time.monotonic() - began)
     return outcome
@@ -104,7 +104,7 @@ def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
             refuse_drift(plan, runner, partial(runner.prepare, plan, recording))
             runner.start(plan, recording)
         except BaseException as error:
-            recording.end(_outcome_of_error(error), time.monotonic() - began)
+            recording.end(outcome_of_error(error), time.monotonic() - began)
             raise
         recording.left()
 
@@ -129,13 +129,13 @@ def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> 
             except BaseException as error:
                 for recording in recordings:
                     if recording.record.native_id is None:
-                        recording.end(_outcome_of_error(error), time.monotonic() - began)
+                        recording.end(outcome_of_error(error), time.monotonic() - began)
                 raise
             for recording in recordings:
                 recording.left()
 
 
-def _outcome_of_error(error: BaseException) -> Outcome:
+def outcome_of_error(error: BaseException) -> Outcome:
     """How a run ended that an error ended; the exit status is that of the command."""
     if isinstance(error, Interrupted):
         return Outcome(status="cancelled", exit_status=error.exit_status, reason=error.message)
@@ -165,7 +165,7 @@ class RecordingObserver(LogWriter):
     def end(self, outcome: Outcome, duration: float) -> None:
         """The run has ended."""
         self.record = ended(
-            replace(self.record, **self._proof()),
+            replace(self.record, **self._proof(), usage={} if outcome.usage is None else as_data(outcome.usage)),
             outcome.status,
             exit_status=outcome.exit_status,
             reason=outcome.reason,

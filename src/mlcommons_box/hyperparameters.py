@@ -77,7 +77,11 @@ def _flat(value: Any) -> dict[str, Scalar]:
 
 
 def _plain(value: Any) -> Scalar:
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < _LARGEST_NUMBER):
+    if (
+        value is None
+        or isinstance(value, bool | float)
+        or (isinstance(value, int) and abs(value) < _LARGEST_NUMBER)
+    ):
         return value
     return _text(value)
 

@@ -51,7 +51,9 @@ class LogWriter:
                 log.parent.mkdir(parents=True, exist_ok=True)
                 descriptor = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 self._logs[stream] = self._files.enter_context(os.fdopen(descriptor, "wb", buffering=0))
-            self._logs[stream].write(chunk)
+            rest = memoryview(chunk)
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[self._logs[stream].write(rest) :]
         except OSError as error:
             raise self._cannot_write(stream, error) from error
         self.observer.output(stream, chunk)

@@ -1,8 +1,8 @@
 """What a task says of its result: ``metrics.json``, an object of numbers, or ``metrics.jsonl``, one a line.
 
 Either lies at the top of an output directory, or is an output file.  Nested objects are flattened, with dots
-between the names; what is no finite number, such as one beyond all floats, is left out.  In ``metrics.jsonl`` every line is a step: a training may
-add one after each epoch, and the last value of a name is the result.
+between the names; what is no finite number, such as one beyond all floats, is left out.  In ``metrics.jsonl``
+every line is a step: a training may add one after each epoch, and the last value of a name is the result.
 """
 
 from __future__ import annotations

@@ -164,13 +164,10 @@ def _json_with(values: Mapping[tuple[Any, ...], Scalar], text: str) -> str:
 def _yaml_leaves(text: str) -> tuple[dict[str, Leaf], set[str]]:
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"it is no YAML: {error}") from error
-    finally:
-        loader.dispose()
     leaves: dict[str, Leaf] = {}
     groups: set[str] = set()
     for name, node in islice(_nodes(root, "", ()), MOST_NAMES):

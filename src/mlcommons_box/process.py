@@ -11,6 +11,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import IO, Literal
 from mlcommons_box.errors import Interrupted, UnavailableError
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.process_tree import RUN_MARK, Client, Tree
-from mlcommons_box.value import Value
+from mlcommons_box.value import Value, aside
 
 GRACE = 10.0
 """Seconds between asking a process tree to end and killing it, as ``docker stop`` has it."""
@@ -28,6 +29,8 @@ GRACE = 10.0
 _END_OF_INPUT = "MLBOX"
 _CHUNK = 1 << 16
 _POLL = 0.05
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes in a unit of ``ru_maxrss``."""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -127,6 +130,16 @@ def redacted_words(words: Sequence[str]) -> list[str]:
     return shown
 
 
+class Usage(Value):
+    """What a process used, with all that it started and waited for: memory in bytes, time of processors in seconds.
+
+    ``peak_memory`` is that of the largest of these processes, as getrusage(2) has it.
+    """
+
+    peak_memory: int
+    cpu_time: float
+
+
 class Completed(Value):
     """How a process ended.  ``exit_status`` is its own, or 128 plus the number of the signal that ended it."""
 
@@ -135,6 +148,7 @@ class Completed(Value):
     interrupted_by: int | None = None
     left_behind: int = 0
     """How many processes it had left running, which were ended."""
+    usage: Usage | None = aside(default=None)
 
 
 def stream(
@@ -202,6 +216,7 @@ def stream(
         timed_out=timed_out and not signals,
         interrupted_by=signals[0] if signals else None,
         left_behind=left,
+        usage=outputs.usage,
     )
 
 
@@ -286,6 +301,7 @@ class _Outputs:
             os.set_blocking(pipe.fileno(), False)  # type: ignore[attr-defined]
             self.selector.register(pipe, selectors.EVENT_READ, name)  # type: ignore[arg-type]
         self.ended = self._end_descriptor()
+        self.usage: Usage | None = None
 
     def _end_descriptor(self) -> int | None:
         """A descriptor that becomes readable when the process ends, where the system has such a thing."""
@@ -301,7 +317,22 @@ class _Outputs:
         for key, _ in self.selector.select(_POLL):
             if key.data is not None:
                 self.read(key)
-        return self.child.poll()
+        return self._exit_status()
+
+    def _exit_status(self) -> int | None:
+        """What ``poll`` returns, with what the process used."""
+        child = self.child
+        if child.returncode is None:
+            try:
+                pid, status, used = os.wait4(child.pid, os.WNOHANG)
+            except ChildProcessError:
+                return child.poll()
+            if pid:
+                child.returncode = os.waitstatus_to_exitcode(status)
+                self.usage = Usage(
+                    peak_memory=used.ru_maxrss * _RSS_UNIT, cpu_time=round(used.ru_utime + used.ru_stime, 3)
+                )
+        return child.returncode
 
     def read(self, key: selectors.SelectorKey) -> bool:
         """Hand over one chunk; False when there is none now."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
-from mlcommons_box.evidence import evidence_at_end
+from mlcommons_box.findings import evidence_at_end
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.process import Stream

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
 from mlcommons_box.errors import BoxError, ConfigurationError
-from mlcommons_box.evidence import definition_digest
+from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.record import RunRecord, mapping_in

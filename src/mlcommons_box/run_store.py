@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +31,7 @@ FILE = Path(".mlbox", "runs.jsonl")
 """The same, of the records."""
 JOB_FILE = "job.json"
 """In the directory of a run that goes on without us (:mod:`.runners.submitted_run`)."""
-_LINE = re.compile(rb'^\{"id": "([^"\\]+)".*', re.MULTILINE)
+_LINE = re.compile(rb'^\{"id": "([^"\\\x00-\x1f]+)".*', re.MULTILINE)
 _SHOWN_MATCHES = 5
 _DEEPEST = 100
 """Objects and lists in a record that are in each other; ours have a few."""
@@ -101,6 +100,8 @@ class RunStore:
 
     def remove(self, run_ids: Collection[str]) -> None:
         """Remove records, their logs and what else is in their directories.  Raises :class:`CannotCreateError`."""
+        import shutil
+
         directories = [self.path(run_id) for run_id in run_ids]
         for parent in (self.directory.parent, self.directory):
             if parent.is_symlink():  # a stranger's leads anywhere, and what is there has the names that it likes
@@ -217,7 +218,7 @@ class RunStore:
         pattern = _LINE
         if only is not None:
             name = re.escape(json.dumps(only).encode("ascii"))
-            pattern = re.compile(rb'^\{"id": "(?=' + name[1:] + rb')([^"\\]+)".*', re.MULTILINE)
+            pattern = re.compile(rb'^\{"id": "(?=' + name[1:] + rb')([^"\\\x00-\x1f]+)".*', re.MULTILINE)
         found: dict[str, list[bytes]] = {}
         for match in pattern.finditer(content):
             with suppress(UnicodeDecodeError):

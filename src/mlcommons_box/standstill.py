@@ -49,7 +49,7 @@ class Standstill:
 
     def keep(self, plans: Iterable[RunPlan]) -> None:
         """Remember that all of them are up to date."""
-        from mlcommons_box.evidence import code_and_inputs, without
+        from mlcommons_box.parameter_content import code_and_inputs, without
 
         names = []
         places: dict[tuple[str, tuple[str, ...]], None] = {

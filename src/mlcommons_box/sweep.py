@@ -116,7 +116,7 @@ def value_sets(sweep: Sweep, space: Space) -> list[Values]:
             hint="write fewer values, or 'method: random' with 'trials'",
         )
     found = [tuple(zip(names, values, strict=True)) for values in combine(*lists)]
-    return list({values_key(values): values for values in reversed(found)}.values())[::-1]
+    return list({values_key(values): values for values in found}.values())
 
 
 def _drawn(space: Space, count: int, seed: int) -> list[Values]:

@@ -14,8 +14,9 @@ from mlcommons_box import execution
 from mlcommons_box.cache import file_name_of
 from mlcommons_box.crew import Execute
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, UsageError
-from mlcommons_box.evidence import CODE, code_and_inputs, content_of_parameter, definition_digest
+from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions, SshOptions
+from mlcommons_box.parameter_content import CODE, code_and_inputs, content_of_parameter
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.reattaching import wait_for_all

@@ -13,10 +13,11 @@ from typing import Any
 
 from mlcommons_box.differences import Difference, changes_of_content, changes_of_values
 from mlcommons_box.errors import BoxError, Interrupted
-from mlcommons_box.evidence import CODE, code_and_inputs, content_of_parameter, definition_digest
+from mlcommons_box.findings import definition_digest
 from mlcommons_box.fingerprint import Content
 from mlcommons_box.hyperparameters import read_hyperparameters
 from mlcommons_box.model import LocalOptions
+from mlcommons_box.parameter_content import CODE, code_and_inputs, content_of_parameter
 from mlcommons_box.planning import BoundParameter, RunPlan, holds
 from mlcommons_box.record import RunRecord, mapping_in, plan_data
 from mlcommons_box.run_store import RunStore

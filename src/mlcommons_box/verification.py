@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlcommons_box.differences import Difference, Kind, changes_of_content
 from mlcommons_box.errors import BoxError
-from mlcommons_box.evidence import CODE, content_of_parameter
+from mlcommons_box.parameter_content import CODE, content_of_parameter
 from mlcommons_box.planning import BoundParameter
 from mlcommons_box.record import RunRecord
 from mlcommons_box.tree_store import TreeStore

@@ -23,7 +23,14 @@ _HARMLESS = re.compile(
     r"|lfs\.(url|repositoryformatversion|.*\.(access|locksverify))"  # and so is an extension of LFS
     r"|submodule\..*\.(url|active|branch|path|ignore)"
 )
-_ABOUT_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+_ABOUT_ANOTHER = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+)
 """Variables that a caller has who is called by git itself."""
 
 

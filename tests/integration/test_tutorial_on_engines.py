@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import subprocess
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.value import as_data
 from tests import engines
-from tests.conftest import write_files
+from tests.conftest import records_of, write_files
 from tests.integration.mnist import copy_of_the_box, metrics, sha256
 from tests.integration.test_real_engines import containers_of
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mlcommons_box import fingerprint as module
 from mlcommons_box.errors import CannotReadError
-from mlcommons_box.fingerprint import Fingerprint, Memory, contents, fingerprint
+from mlcommons_box.fingerprint import Fingerprint, Memory, content, fingerprint
 from tests.conftest import write_files
 
 NOTHING = Memory(None)
@@ -24,10 +26,17 @@ def age(*paths: Path) -> None:
         os.utime(path, (1, 1))
 
 
+def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is small is hashed anew each time: let even a few bytes be looked up."""
+    monkeypatch.setattr(module, "FEW", 0)
+    monkeypatch.setattr(module, "SMALL", -1)
+
+
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
     """A memory for which even a new file is old."""
     monkeypatch.setattr(module, "_YOUNG", -(10**12))
+    nothing_is_small(monkeypatch)
     return Memory(tmp_path / "cache")
 
 
@@ -39,7 +48,7 @@ def test_a_file_s_digest_is_the_sha_256_of_its_bytes(tmp_path: Path) -> None:
 
 def test_what_is_missing_has_none(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "no", NOTHING) == Fingerprint(kind="missing")
-    assert contents(tmp_path / "no", NOTHING) == {}
+    assert content(tmp_path / "no", NOTHING).digests == {}
 
 
 def test_a_tree_is_known_by_names_and_contents(tmp_path: Path) -> None:
@@ -91,13 +100,24 @@ def test_a_path_that_is_a_link_is_what_it_leads_to(tmp_path: Path) -> None:
 
 def test_file_by_file(tmp_path: Path) -> None:
     write_files(tmp_path, {"a": "1", "b/c": "22"})
-    found = contents(tmp_path, NOTHING)
-    assert {name: (each.kind, each.size) for name, each in found.items()} == {
-        "": ("directory", 0),
-        "a": ("file", 1),
-        "b": ("directory", 0),
-        "b/c": ("file", 2),
+    (tmp_path / "link").symlink_to("a")
+    assert content(tmp_path, NOTHING).digests == {
+        name: hashlib.sha256(text).hexdigest() for name, text in (("a", b"1"), ("b/c", b"22"), ("link", b"a"))
     }
+
+
+def test_what_is_left_out_does_not_count_at_any_depth(tmp_path: Path) -> None:
+    write_files(tmp_path / "one", {"a": "1", "b/c": "2"})
+    write_files(tmp_path / "two", {"a": "1", "b/c": "2", "b/out/x": "3", "out/y": "4", "log": "5"})
+    whole = fingerprint(tmp_path / "two", NOTHING, {"b/out", "out", "log"})
+    assert whole == fingerprint(tmp_path / "one", NOTHING)
+    assert whole != fingerprint(tmp_path / "two", NOTHING, {"out", "log"})
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 5000], ids=["NUL", "surrogate", "long"])
+def test_what_can_be_no_path_is_an_error_of_ours(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CannotReadError):
+        fingerprint(tmp_path / name, NOTHING)
 
 
 def test_what_has_not_changed_is_not_read_again(
@@ -108,9 +128,9 @@ def test_what_has_not_changed_is_not_read_again(
     read: list[str] = []
     real = module._hash
 
-    def hashed(path: str) -> object:
+    def hashed(path: str, sha256: Callable[..., object]) -> object:
         read.append(path)
-        return real(path)
+        return real(path, sha256)
 
     monkeypatch.setattr(module, "_hash", hashed)
     assert fingerprint(tmp_path / "tree", memory) == first
@@ -130,12 +150,30 @@ def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, memory: Memor
     assert fingerprint(tmp_path / "tree", memory) != before
 
 
-def test_what_was_changed_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
+def test_what_was_changed_a_moment_ago_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_is_small(monkeypatch)
     memory = Memory(tmp_path / "cache")
     write_files(tmp_path / "tree", {"a": "1"})
     age(tmp_path / "tree/a")  # its inode was changed now all the same
     fingerprint(tmp_path / "tree", memory)
     assert memory.recall(tmp_path / "tree") == {}
+
+
+def test_small_trees_are_not_looked_up(tmp_path: Path) -> None:
+    write_files(tmp_path / "tree", {"a": "1"})
+    memory = Memory(tmp_path / "cache")
+    fingerprint(tmp_path / "tree", memory)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_row_of_the_memory_that_is_damaged_is_none(tmp_path: Path, memory: Memory) -> None:
+    write_files(tmp_path / "tree", {"a": "1"})
+    expected = fingerprint(tmp_path / "tree", memory)
+    with closing(sqlite3.connect(tmp_path / "cache/fingerprints.sqlite3")) as base, base:
+        base.execute("UPDATE contents SET entries = ?, digests = ?, whole = ?", (b"\xff", b"", b"(garbage"))
+    assert fingerprint(tmp_path / "tree", memory) == expected
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -23,9 +24,9 @@ from mlcommons_box.model import DockerOptions, EnvironmentVariable, LocalOptions
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Command, Stream
 from mlcommons_box.record import SCHEMA_VERSION, RunRecord, Supervisor, ended, new_record, plan_data
-from mlcommons_box.run_store import RECORD_FILE, RunStore
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Observer, Outcome
-from mlcommons_box.value import replace
+from mlcommons_box.value import as_data, replace
 from tests.conftest import MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())
@@ -64,15 +65,31 @@ def put(store: RunStore, record: RunRecord) -> Put:
 
 
 def content_of(store: RunStore, record: RunRecord) -> dict[str, Any]:
-    content = json.loads(store.path(record.id, RECORD_FILE).read_text())
-    assert isinstance(content, dict)
+    """What the lines of a record say together."""
+    content: dict[str, Any] = {}
+    for line in store.journal.content().splitlines():
+        entry = json.loads(line)
+        if entry["id"] == record.id:
+            content |= entry
     return content
 
 
-def put_text(store: RunStore, run_id: str, text: str | bytes) -> None:
-    path = store.path(run_id, RECORD_FILE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+def put_content(store: RunStore, run_id: str, content: Mapping[str, Any]) -> None:
+    """Make a stranger's line the only one of a run; the id at its beginning is the one by which it is found."""
+    store.journal.keep(lambda line: not line.startswith(f'{{"id": "{run_id}"'.encode()))
+    put_text(store, f'{{"id": "{run_id}", {json.dumps({"later": 1, **content})[1:]}')
+
+
+def put_text(store: RunStore, text: str | bytes) -> None:
+    """Add a line, whatever it is."""
+    store.journal.file.parent.mkdir(parents=True, exist_ok=True)
+    with store.journal.file.open("ab") as file:
+        file.write((text if isinstance(text, bytes) else text.encode()) + b"\n")
+
+
+def damage(store: RunStore, run_id: str) -> None:
+    """Put a record into the store that cannot be read."""
+    put_content(store, run_id, {"status": "sleeping"})
 
 
 class TestWriting:
@@ -86,45 +103,64 @@ class TestWriting:
         assert end.ended_at is not None
         assert end.ended_at >= end.started_at
 
-    def test_the_file_is_replaced_in_one_step(
+    def test_a_run_has_a_line_before_it_starts_and_one_for_each_change(
+        self, store: RunStore, record: RunRecord
+    ) -> None:
+        store.begin(record)
+        started = replace(record, native_id="17")
+        store.write(started)
+        store.write(ended(started, "failed", exit_status=1, reason=None, duration=1))
+        first, second, third = map(json.loads, store.journal.content().splitlines())
+        assert {each["id"] for each in (first, second, third)} == {record.id}
+        assert first["status"] == "running"
+        assert "native_id" not in first
+        assert second == {"id": record.id, "native_id": "17"}
+        assert set(third) == {"id", "status", "exit_status", "ended_at", "duration"}
+
+    def test_another_process_can_write_what_has_changed(self, store: RunStore, record: RunRecord) -> None:
+        store.begin(record)
+        end = ended(record, "failed", exit_status=1, reason="why", duration=1)
+        RunStore(store.workspace).write(end)
+        assert store.read(record.id) == end
+
+    def test_many_records_are_written_at_once_or_not_at_all(
         self, store: RunStore, record: RunRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store.write(record)
-        before = store.path(record.id, RECORD_FILE).read_bytes()
-        seen = []
-        replace_file = Path.replace
-
-        def look_first(self: Path, target: Path) -> Path:
-            seen.append(target.read_bytes() == before and json.loads(self.read_text())["status"] == "failed")
-            return replace_file(self, target)
-
-        monkeypatch.setattr(Path, "replace", look_first)
-        store.write(ended(record, "failed", exit_status=1, reason=None, duration=1))
-        assert seen == [True]
-        assert [path.name for path in store.path(record.id).iterdir()] == [RECORD_FILE]
+        records = [replace(record, id=f"20260101T000000-{number:08}") for number in range(3)]
+        fill_the_disk(monkeypatch, room=1000)
+        with pytest.raises(CannotCreateError):
+            store.write(*records)
+        assert store.ids() == []
+        monkeypatch.undo()
+        store.write(*records)
+        assert store.ids() == [each.id for each in records]
 
     def test_a_full_disk_leaves_the_former_state_and_nothing_else(
         self, store: RunStore, record: RunRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store.write(record)
-
-        def half(self: Path, text: str, encoding: str) -> int:
-            self.write_bytes(text[:100].encode(encoding))
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(Path, "write_text", half)
+        store.begin(record)
+        before = store.journal.file.read_bytes()
+        end = ended(record, "failed", exit_status=1, reason=None, duration=1)
+        fill_the_disk(monkeypatch, room=20)
         with pytest.raises(CannotCreateError, match="No space left") as caught:
-            store.write(ended(record, "failed", exit_status=1, reason=None, duration=1))
+            store.write(end)
         assert "--workspace" in (caught.value.hint or "")
+        assert store.journal.file.read_bytes() == before
         assert store.read(record.id) == record
-        assert [path.name for path in store.path(record.id).iterdir()] == [RECORD_FILE]
+        monkeypatch.undo()
+        store.write(end)
+        assert store.read(record.id) == end
+
+    def test_there_are_no_files_but_the_one_of_all_records(self, store: RunStore, record: RunRecord) -> None:
+        store.write(record)
+        assert [path.name for path in (store.workspace / ".mlbox").iterdir()] == ["runs.jsonl"]
 
     def test_a_path_that_is_no_text_survives(self, store: RunStore, record: RunRecord) -> None:
         path = os.fsdecode(b"/data/\xff\xe4")
         strange = replace(record, plan={**record.plan, "box": path}, commands=(path,))
         store.write(strange)
         assert store.read(record.id) == strange
-        store.path(record.id, RECORD_FILE).read_text("ascii")
+        store.journal.file.read_text("ascii")
 
     def test_two_runs_at_once_do_not_meet(self, plan: RunPlan, store: RunStore) -> None:
         others = [plan_run(plan.box, load_run_configuration(plan.box.root / "run/copy.yaml", plan.box), LOCAL)]
@@ -132,6 +168,20 @@ class TestWriting:
         for each in records:
             store.write(each)
         assert set(store.ids()) == {each.id for each in records}
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """From now on only some bytes can be written."""
+    write, left = os.write, [room]
+
+    def until_it_is_full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", until_it_is_full)
 
 
 class FakeRunner:
@@ -147,6 +197,9 @@ class FakeRunner:
 
     def commands(self, plan: RunPlan) -> list[Command]:
         return [Command(argv=("task",))]
+
+    def prepare(self, plan: RunPlan, observer: Observer) -> None:
+        raise AssertionError("nothing is to be prepared")
 
     def run(self, plan: RunPlan, observer: Observer) -> Outcome:
         self.seen.append(self.store.read(plan.id))
@@ -210,17 +263,36 @@ class TestExecution:
         assert (record.status, record.exit_status) == (status, exit_status)
         assert isinstance(ending, Outcome) or record.reason
 
-    def test_a_log_that_cannot_be_written_ends_the_run_before_its_start(
-        self, plan: RunPlan, store: RunStore
+    @pytest.mark.parametrize("kind", ["directory", "link", "pipe"])
+    def test_a_log_that_cannot_be_created_ends_the_run_at_the_first_output(
+        self, plan: RunPlan, store: RunStore, tmp_path: Path, kind: str
     ) -> None:
-        store.log(plan.id, "stderr").mkdir(parents=True)
+        log = store.log(plan.id, "stderr")
+        log.parent.mkdir(parents=True)
+        if kind == "directory":
+            log.mkdir()
+        elif kind == "link":
+            log.symlink_to(tmp_path / "precious")
+        else:
+            os.mkfifo(log)
         runner = FakeRunner(store, Outcome(status="succeeded", exit_status=0))
         with pytest.raises(CannotCreateError, match=r"stderr\.log"):
             execution.execute(plan, runner, Nobody())  # type: ignore[arg-type]
-        assert not runner.seen
+        assert len(runner.seen) == 2
         record = store.read(plan.id)
         assert (record.status, record.exit_status) == ("failed", 73)
         assert "stderr.log" in (record.reason or "")
+        assert not (tmp_path / "precious").exists()
+
+    def test_a_run_that_writes_nothing_has_no_files(self, plan: RunPlan, store: RunStore) -> None:
+        class Silent(FakeRunner):
+            def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+                observer.started("native")
+                return Outcome(status="succeeded", exit_status=0)
+
+        execution.execute(plan, Silent(store, KeyboardInterrupt()), Nobody())  # type: ignore[arg-type]
+        assert store.read(plan.id).status == "succeeded"
+        assert not store.directory.exists()
 
 
 class TestSecrets:
@@ -306,47 +378,90 @@ class TestReading:
         store.write(record)
         content = content_of(store, record)
         content["supervisor"]["colour"] = "red"
-        put_text(store, record.id, json.dumps({**content, "mood": ["good"]}))
+        put_content(store, record.id, {**content, "mood": ["good"]})
         assert store.read(record.id) == record
 
     def test_keys_that_an_earlier_version_did_not_have(self, store: RunStore, record: RunRecord) -> None:
         store.write(record)
-        put_text(store, record.id, json.dumps(without(content_of(store, record), "native_id")))
+        put_content(store, record.id, without(content_of(store, record), "native_id"))
         assert store.read(record.id) == record
 
     def test_a_record_of_a_newer_schema_is_refused_with_the_version(
         self, store: RunStore, record: RunRecord
     ) -> None:
         newer = {"schema_version": SCHEMA_VERSION + 1, "tool_version": "9.1", "id": ["all", "new"]}
-        put_text(store, record.id, json.dumps(newer))
+        put_content(store, record.id, newer)
         with pytest.raises(ConfigurationError, match=r"newer version, 9\.1") as caught:
             store.read(record.id)
         assert "install" in (caught.value.hint or "")
 
     @pytest.mark.parametrize(
-        ("text", "message"),
+        "text",
         [
-            ("", "Expecting value"),
-            ("{", "Expecting property name"),
-            (b"\xff\xfe\x00", "can't decode"),
-            ("[]", "not an object"),
-            ("null", "not an object"),
-            ('"text"', "not an object"),
-            ("{}", "no 'schema_version'"),
-            ("[" * 100_000, "recursion"),
-            ('{"duration": NaN}', "NaN is no JSON"),
+            "",
+            "{",
+            b"\xff\xfe\x00",
+            "[]",
+            "null",
+            '"text"',
+            "{}",
+            '{"id": 5}',
+            '{"id": ""}',
+            '{"id": "b", "status": "succeeded"',
+            '{"id": "b", "duration": NaN}',
+            '{"id": "b", "plan": ' + "[" * 100_000,
+            '{"id": "\\u0062", "status": "succeeded"}',
         ],
+        ids=lambda text: str(text)[:40],
     )
-    def test_what_is_no_record(self, store: RunStore, record: RunRecord, text: str | bytes, message: str) -> None:
-        put_text(store, record.id, text)
-        with pytest.raises(ConfigurationError, match=message) as caught:
-            store.read(record.id)
-        assert str(store.path(record.id, RECORD_FILE)) in caught.value.message
+    def test_what_is_no_whole_line_is_the_mark_of_a_crash_and_passed_over(
+        self, store: RunStore, record: RunRecord, text: str | bytes
+    ) -> None:
+        store.write(record)
+        put_text(store, text)
+        end = ended(record, "failed", exit_status=1, reason=None, duration=1)
+        store.write(end)
+        assert store.read_all() == ([end], {})
+        assert store.ids() == [record.id]
+        with pytest.raises(UsageError, match="there is no run 'b'"):
+            store.read("b")
+
+    def test_a_record_cut_off_at_any_byte_is_what_it_was_before_the_line(
+        self, store: RunStore, record: RunRecord
+    ) -> None:
+        store.begin(record)
+        first = len(store.journal.content())
+        end = ended(record, "succeeded", exit_status=0, reason=None, duration=1)
+        store.write(end)
+        whole = store.journal.content()
+        other = replace(end, id="20990101T000000-99999999")
+        for cut in range(len(whole) + 1):
+            store.journal.file.write_bytes(whole[:cut])
+            expected = [] if cut < first else [record] if cut < len(whole) else [end]
+            assert store.read_all() == (expected, {}), cut
+            RunStore(store.workspace).write(other)
+            # All bytes of a line but the end of it: once somebody has begun a new one, it is whole.
+            expected = [] if cut < first - 1 else [record] if cut < len(whole) - 1 else [end]
+            assert store.read_all() == ([*expected, other], {}), cut
+
+    def test_a_damaged_record_is_told_with_what_removes_it(self, store: RunStore) -> None:
+        put_content(store, "20260101T000000-aaaaaaaa", {})
+        with pytest.raises(ConfigurationError, match="no 'schema_version'") as caught:
+            store.read("20260101T000000-aaaaaaaa")
+        assert str(store.journal.file) in caught.value.message
+        assert caught.value.hint == "'mlbox rm 20260101T000000-aaaaaaaa' removes it"
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
             ({"status": "sleeping"}, "'sleeping'"),
+            ({"metrics": json.loads('{"a":' * 200 + "1" + "}" * 200)}, "nested"),
+            ({"unproved": True}, "'unproved' cannot be true"),
+            *(
+                ({name: value}, f"'{name}' cannot be")
+                for name in ("group", "code", "image", "inputs", "outputs", "hyperparameters", "engine", "machine")
+                for value in (None, [], "text")
+            ),
             ({"status": None}, "'status' cannot be null"),
             ({"id": "../../../etc"}, "the record of the run '../../../etc'"),
             ({"id": 5}, "'id' cannot be 5"),
@@ -369,31 +484,46 @@ class TestReading:
         self, store: RunStore, record: RunRecord, change: dict[str, Any], message: str
     ) -> None:
         store.write(record)
-        put_text(store, record.id, json.dumps({**content_of(store, record), **change}))
+        put_content(store, record.id, {**content_of(store, record), **change})
         with pytest.raises(ConfigurationError, match=message):
             store.read(record.id)
 
-    @pytest.mark.parametrize("key", ["id", "status", "supervisor", "started_at", "tool_version"])
+    def test_a_number_beyond_all_floats(self, store: RunStore, record: RunRecord) -> None:
+        text = json.dumps({**content_of(store, record), **as_data(record), "duration": 0})
+        put_text(store, text.replace('"duration": 0', '"duration": 1e999').replace("{", f'{{"id": "{record.id}", ', 1))
+        with pytest.raises(ConfigurationError, match="'duration' cannot be"):
+            store.read(record.id)
+
+    @pytest.mark.parametrize("key", ["status", "supervisor", "started_at", "tool_version"])
     def test_a_record_without_something(self, store: RunStore, record: RunRecord, key: str) -> None:
         store.write(record)
-        put_text(store, record.id, json.dumps(without(content_of(store, record), key)))
+        put_content(store, record.id, without(content_of(store, record), key))
         with pytest.raises(ConfigurationError, match=f"it has no '{key}'"):
             store.read(record.id)
 
-    def test_a_record_that_is_no_file(self, store: RunStore, record: RunRecord, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "parent"])
+    def test_records_that_are_no_file(
+        self, store: RunStore, record: RunRecord, tmp_path: Path, kind: str
+    ) -> None:
         store.write(record)
-        path = store.path(record.id, RECORD_FILE)
-        path.rename(tmp_path / "elsewhere.json")
-        path.symlink_to(tmp_path / "elsewhere.json")
-        with pytest.raises(ConfigurationError, match="cannot read"):
-            store.read(record.id)
-        path.unlink()
-        os.mkfifo(path)
-        with pytest.raises(ConfigurationError, match="it is not a file"):
-            store.read(record.id)
+        file = store.journal.file
+        file.rename(tmp_path / "elsewhere.jsonl")
+        if kind == "link":
+            file.symlink_to(tmp_path / "elsewhere.jsonl")
+        elif kind == "pipe":
+            os.mkfifo(file)
+        elif kind == "directory":
+            file.mkdir()
+        else:
+            file.parent.rmdir()
+            file.parent.write_text("a file")
+        with pytest.raises(ConfigurationError, match="cannot read the records"):
+            store.read_all()
+        with pytest.raises(CannotCreateError, match="cannot write the record"):
+            store.write(record)
 
     def test_a_log_that_is_no_file(self, store: RunStore, record: RunRecord) -> None:
-        store.write(record)
+        store.path(record.id).mkdir(parents=True)
         store.log(record.id, "stdout").symlink_to("/etc/hostname")
         os.mkfifo(store.log(record.id, "stderr"))
         streams: tuple[Stream, ...] = ("stdout", "stderr")
@@ -417,23 +547,17 @@ class TestListing:
 
     def test_strays_are_no_runs(self, store: RunStore, put: Put, tmp_path: Path) -> None:
         kept = put("20260101T000000-aaaaaaaa")
-        (store.directory / "empty").mkdir()
+        (store.directory / "empty").mkdir(parents=True)
         (store.directory / "file").write_text("x")
-        (store.directory / "link").symlink_to(store.path(kept.id))
+        (store.directory / "link").symlink_to("empty")
         assert store.ids() == [kept.id]
 
     def test_one_damaged_record_does_not_hide_the_others(self, store: RunStore, put: Put) -> None:
         kept = [put(f"20260101T00000{number}-aaaaaaa{number}") for number in (1, 3)]
-        put_text(store, "20260101T000002-aaaaaaa2", "{")
+        damage(store, "20260101T000002-aaaaaaa2")
         records, unreadable = store.read_all()
         assert [record.id for record in records] == [record.id for record in kept]
         assert list(unreadable) == ["20260101T000002-aaaaaaa2"]
-
-    def test_the_directory_is_something_else(self, store: RunStore) -> None:
-        store.directory.parent.mkdir()
-        store.directory.write_text("x")
-        with pytest.raises(ConfigurationError, match="Not a directory"):
-            store.ids()
 
 
 class TestFinding:
@@ -500,10 +624,10 @@ class TestFinding:
             store.find("2025")
 
     def test_the_latest_is_not_passed_over_when_it_is_damaged(self, store: RunStore, put: Put) -> None:
-        put_text(store, "20260101T000000-99999999", "{")
+        damage(store, "20260101T000000-99999999")
         assert store.find(None).run == "ann/bye"
         assert store.find("train").id[-1] == "b"
-        put_text(store, "20270101T000000-99999999", "{")
+        damage(store, "20270101T000000-99999999")
         with pytest.raises(ConfigurationError, match="20270101T000000-99999999"):
             store.find(None)
         assert store.find("ann/bye").run == "ann/bye"
@@ -522,10 +646,7 @@ def test_a_run_that_goes_on_by_itself_is_not_lost_with_its_supervisor(store: Run
 
 def test_a_record_of_before_there_were_such_runs_is_read(store: RunStore, record: RunRecord) -> None:
     store.write(record)
-    path = store.path(record.id, RECORD_FILE)
-    content = json.loads(path.read_text())
-    del content["detached"]
-    path.write_text(json.dumps(content))
+    put_content(store, record.id, without(content_of(store, record), "detached"))
     assert store.read(record.id) == record
     assert store.read(record.id).detached is False
 
@@ -533,7 +654,58 @@ def test_a_record_of_before_there_were_such_runs_is_read(store: RunStore, record
 @pytest.mark.parametrize("value", ["yes", 1, None, []])
 def test_a_record_that_says_it_in_another_way_is_damaged(store: RunStore, record: RunRecord, value: object) -> None:
     store.write(record)
-    path = store.path(record.id, RECORD_FILE)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "detached": value}))
+    put_content(store, record.id, {**content_of(store, record), "detached": value})
     with pytest.raises(ConfigurationError, match="'detached' cannot be"):
         store.read(record.id)
+
+
+# ---- Removing ------------------------------------------------------------------------------------
+
+
+def test_what_is_removed_is_gone_with_its_files_and_nothing_else_is(store: RunStore, put: Put) -> None:
+    gone, kept = put("20260101T000000-aaaaaaaa"), put("20260102T000000-bbbbbbbb")
+    for each in (gone, kept):
+        store.path(each.id, "job").mkdir(parents=True)
+        store.log(each.id, "stdout").write_text("said")
+    store.remove([gone.id])
+    assert store.read_all() == ([kept], {})
+    assert os.listdir(store.directory) == [kept.id]
+
+
+def test_a_damaged_record_can_be_removed(store: RunStore, put: Put) -> None:
+    kept = put("20260101T000000-aaaaaaaa")
+    damage(store, "20260102T000000-bbbbbbbb")
+    store.remove(["20260102T000000-bbbbbbbb"])
+    assert store.read_all() == ([kept], {})
+
+
+def test_nothing_is_removed_out_of_the_directory_of_the_runs(store: RunStore, put: Put, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    (precious / "docs").mkdir(parents=True)
+    link = put("link")
+    store.directory.mkdir()
+    store.path(link.id).symlink_to(precious)
+    store.remove([link.id])
+    assert (precious / "docs").exists()
+    assert not os.path.lexists(store.path(link.id))
+    for run_id in ("", ".", "..", "../..", "a/b"):
+        with pytest.raises(UsageError):
+            store.remove([run_id])
+
+
+@pytest.mark.parametrize("name", [".mlbox", ".mlbox/runs"])
+def test_nothing_is_removed_through_a_link_of_a_stranger(
+    store: RunStore, put: Put, tmp_path: Path, name: str
+) -> None:
+    """``mlbox gc`` in a stranger's workspace, with a run that is called as a directory of the user is."""
+    put("docs")
+    at = store.workspace / name
+    if at.exists():
+        at.rename(tmp_path / "precious")
+    (tmp_path / "precious/docs").mkdir(parents=True)
+    (tmp_path / "precious/runs/docs").mkdir(parents=True)
+    at.symlink_to(tmp_path / "precious")
+    with pytest.raises(CannotCreateError, match="through the link"):
+        store.remove(["docs"])
+    assert (tmp_path / "precious/docs").exists()
+    assert (tmp_path / "precious/runs/docs").exists()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlcommons_box.errors import BoxError
-from mlcommons_box.evidence import content_of_parameter
+from mlcommons_box.parameter_content import content_of_parameter
 from mlcommons_box.planning import BoundParameter
 from mlcommons_box.record import RunRecord
 from mlcommons_box.value import Value

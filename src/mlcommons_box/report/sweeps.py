@@ -80,7 +80,7 @@ def shown_metrics(results: Sequence[TrialResult], sweep: Sweep) -> list[str]:
     def tells(name: str) -> bool:
         if any(name == each or name.endswith(f".{each}") for each in given):
             return False
-        return len({each.metrics.get(name) for each in results if each.metrics}) > 1
+        return len({each.metrics[name] for each in results if name in each.metrics}) > 1
 
     first = [sweep.metric] if sweep.metric in names and sweep.metric else []
     telling = [name for name in names if name not in first and tells(name)]

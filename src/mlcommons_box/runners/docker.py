@@ -305,8 +305,8 @@ class DockerRunner:
         if devices and self.is_podman:
             return [*words, *(word for name in devices for word in ("--device", f"nvidia.com/gpu={name}"))]
         if devices:  # a record of CSV, in which the quotes keep the names together
-            names = ",".join(devices)
-            return [*words, "--gpus", f'"device={names}"' if len(devices) > 1 else f"device={names}"]
+            listed = ",".join(devices)
+            return [*words, "--gpus", f'"device={listed}"' if len(devices) > 1 else f"device={listed}"]
         gpus = self.platform.resources.gpus
         if gpus is None and self.options.executable == "nvidia-docker" and self.executable == "docker":
             gpus = "all"

@@ -12,9 +12,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT, BoxError, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command, Completed, Stream
+from mlcommons_box.process import Command, Completed, Stream, Usage
 from mlcommons_box.runners.identity import Identity
-from mlcommons_box.value import Value
+from mlcommons_box.value import Value, aside
 
 Status = Literal["succeeded", "failed", "cancelled", "lost"]
 
@@ -24,12 +24,13 @@ class Outcome(Value):
 
     ``exit_status`` is the task's own; 124 when it ran out of time, 128 plus the signal's number when a signal
     ended it.  A status that could not be learned is ``lost``, never ``succeeded``.  ``reason`` says in words
-    what the exit status does not.
+    what the exit status does not.  ``usage`` is known where the task was a process of this machine's, and ours.
     """
 
     status: Status
     exit_status: int
     reason: str | None = None
+    usage: Usage | None = aside(default=None)
 
 
 class NotPrepared(Exception):

@@ -24,6 +24,7 @@ from mlcommons_box.runners.python_environment import (
     python_environment,
 )
 from mlcommons_box.runners.site_settings import CERTIFICATE_VARIABLES, INDEX_VARIABLES, PROXY_VARIABLES
+from mlcommons_box.value import replace
 
 if TYPE_CHECKING:
     from mlcommons_box.runners.identity import Identity
@@ -124,7 +125,7 @@ class LocalRunner:
             timeout=plan.timeout,
             mark=os.urandom(8).hex(),
         )
-        return outcome_of(completed, plan.timeout)
+        return replace(outcome_of(completed, plan.timeout), usage=completed.usage)
 
     def environment(self, plan: SetupPlan) -> PythonEnvironment:
         """The Python environment that the box needs."""

@@ -206,7 +206,7 @@ class SingularityRunner:
             message, hint = explanation(action, said, explained(said, SINGULARITY_FAILURES))
             raise UnavailableError(message, hint=hint)
         engine.release()
-        return outcome_of(completed, plan.timeout)
+        return replace(outcome_of(completed, plan.timeout), usage=completed.usage)
 
     def job(self, plan: SetupPlan) -> Job:
         from mlcommons_box.runners.job import Job

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,8 +25,8 @@ from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Command, Stream
 from mlcommons_box.record import RunRecord, Supervisor, ended, moment, new_record
 from mlcommons_box.report.records import duration_of, duration_text, record_text
-from mlcommons_box.run_store import RECORD_FILE, RunStore
-from mlcommons_box.value import replace
+from mlcommons_box.run_store import RunStore
+from mlcommons_box.value import as_data, replace
 from tests.conftest import MakeBox
 
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())
@@ -94,6 +95,7 @@ def put(root: Path, store: RunStore) -> Put:
             },
         )
         store.write(record)
+        store.path(record.id).mkdir(parents=True, exist_ok=True)
         store.log(record.id, "stdout").write_bytes(out)
         store.log(record.id, "stderr").write_bytes(err)
         return record
@@ -102,8 +104,7 @@ def put(root: Path, store: RunStore) -> Put:
 
 
 def damage(store: RunStore, run_id: str) -> None:
-    store.path(run_id).mkdir(parents=True, exist_ok=True)
-    store.path(run_id, RECORD_FILE).write_text("{")
+    store.journal.append([{"id": run_id, "status": "sleeping"}])
 
 
 RUNNING: dict[str, Any] = {"status": "running", "exit_status": None, "ended_at": None, "duration": None}
@@ -191,14 +192,15 @@ class TestRuns:
         assert "aaaaaaaa" in result.out
         assert "bbbbbbbb" in result.out
         assert result.err.count("error: the record ") == 2
-        assert "20260101T130000-99999999/record.json' is damaged" in result.err
+        assert "the record of the run '20260101T130000-99999999' in " in result.err
+        assert "'mlbox rm 20260101T130000-99999999' removes it" in result.err
 
     def test_json_has_the_whole_record_and_the_way_to_its_files(
         self, mlbox: Call, put: Put, store: RunStore
     ) -> None:
         record = put("aaaaaaaa")
         (data,) = json.loads(mlbox("runs", "--json").out)
-        written = json.loads(store.path(record.id, RECORD_FILE).read_text())
+        written = json.loads(json.dumps(as_data(record)))
         assert {key: data[key] for key in written} == written
         assert data["directory"] == str(store.path(record.id))
         assert data["logs"]["stderr"] == str(store.path(record.id) / "stderr.log")
@@ -232,7 +234,15 @@ class TestRuns:
 
 class TestShow:
     def test_everything_is_there(self, mlbox: Call, put: Put, store: RunStore) -> None:
-        record = put("aaaaaaaa", status="failed", exit_status=3, reason="it fell", native_id="4711")
+        record = put(
+            "aaaaaaaa",
+            status="failed",
+            exit_status=3,
+            reason="it fell",
+            native_id="4711",
+            inputs={"source": {"kind": "file", "digest": "0123456789abcdef" * 4}},
+            unproved="'x' was changed while the run read it",
+        )
         result = mlbox("show")
         assert (result.status, result.err) == (0, "")
         lines = [line.rstrip() for line in result.out.splitlines()]
@@ -250,12 +260,13 @@ class TestShow:
             "ended        2026-01-01 12:00:02 UTC",
             "duration     2.5 s",
             "engine's id  4711",
+            "not proved   'x' was changed while the run read it",
             f"started by   mlbox {record.tool_version}, process {supervisor.pid} of {supervisor.host}",
             "",
             "parameters",
-            f"  in   source  {workspace}/in.txt",
-            f"  out  target  {workspace}/out/copy.txt",
-            f"  out  logs    {workspace}/logs",
+            f"  in   source  0123456789ab  {workspace}/in.txt",
+            f"  out  target                {workspace}/out/copy.txt",
+            f"  out  logs                  {workspace}/logs",
             "",
             "commands",
             "  cp 'a b' c",
@@ -395,14 +406,23 @@ class TestLogs:
         put("aaaaaaaa")
         assert mlbox("logs", "--stdout", "--stderr").status == EX_USAGE
 
-    def test_a_log_that_is_gone_is_an_error_and_the_other_one_is_shown(
+    def test_a_log_that_cannot_be_read_is_an_error_and_the_other_one_is_shown(
         self, mlbox: Call, put: Put, store: RunStore
     ) -> None:
         record = put("aaaaaaaa", b"out")
         store.log(record.id, "stderr").unlink()
+        store.log(record.id, "stderr").symlink_to("stdout.log")
         result = mlbox("logs")
         assert (result.status, result.out) == (EX_CONFIGURATION, "out")
-        assert "stderr.log': No such file" in result.err
+        assert "cannot read the log" in result.err
+
+    @pytest.mark.parametrize("words", [[], ["--follow"], ["--stdout"], ["--stderr"]], ids=str)
+    def test_a_run_that_has_written_nothing(
+        self, mlbox: Call, put: Put, store: RunStore, words: list[str]
+    ) -> None:
+        record = put("aaaaaaaa")
+        shutil.rmtree(store.path(record.id))
+        assert mlbox_bytes(mlbox, *words) == (0, b"", b"")
 
     def test_a_run_that_has_no_logs_yet(self, mlbox: Call, put: Put, store: RunStore) -> None:
         record = put("aaaaaaaa", **RUNNING)

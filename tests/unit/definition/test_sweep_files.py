@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from mlcommons_box.definition.loader import load_box, load_sweep
 from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
+from mlcommons_box.errors import DefinitionError
 from mlcommons_box.model import Sweep, SweepRange
+from tests.conftest import MakeBox
 from tests.unit.definition.definition_corpus import TRAIN, VALID
 
 FOLDER = VALID / "sweep"
@@ -20,6 +23,16 @@ SWEEPS = [
             ("batch_size", ("32", "64", "128")),
             ("augment", ("true", "false")),
         ),
+    ),
+    Sweep(
+        name="grid_with_metric",
+        file=FOLDER / "grid_with_metric.yaml",
+        run="train",
+        method="grid",
+        metric="test.accuracy",
+        direction="maximize",
+        parameters_file="parameters_file",
+        parameters=(("model.width", ("8", "16")),),
     ),
     Sweep(
         name="list_of_bindings",
@@ -54,6 +67,8 @@ SWEEPS = [
         method="search",
         trials=16,
         seed=42,
+        metric="test_loss",
+        direction="minimize",
         parameters_file="parameters_file",
         parameters=(("batch_size", ("16", "32")), ("rate", SweepRange(low=0.001, high=1))),
     ),
@@ -73,3 +88,23 @@ def test_a_sweep_in_a_box_without_runs_has_none_to_repeat() -> None:
 
     assert read_sweep(FOLDER / "grid.yaml", VALID, [], problems) is None
     assert [problem.code for problem in problems] == ["unknown-run"]
+
+
+def test_a_sweep_is_called_by_its_path_below_the_sweeps(make_box: MakeBox) -> None:
+    text = (FOLDER / "list_of_bindings.yaml").read_text("utf-8")
+    text = text.replace("train", "copy").replace("data_dir", "source").split("  parameters_file")[0]
+    root = make_box({"sweeps/alice/sources.yaml": text})
+
+    sweep, run = load_sweep(root / "sweeps/alice/sources.yaml", load_box(root))
+
+    assert (sweep.name, run.name) == ("alice/sources", "copy")
+    assert [place.line for place in sweep.places] == [6]
+
+
+def test_a_run_that_is_wrong_is_no_run_that_does_not_exist(make_box: MakeBox) -> None:
+    text = (FOLDER / "list_of_bindings.yaml").read_text("utf-8").replace("train", "copy")
+    root = make_box({"sweeps/one.yaml": text, "run/copy.yaml": "task_name: copy\n"})
+
+    with pytest.raises(DefinitionError) as caught:
+        load_sweep(root / "sweeps/one.yaml", load_box(root))
+    assert {problem.code for problem in caught.value.problems} == {"unknown-run", "missing-key"}
