@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from mlcommons_box.errors import BoxError
-from mlcommons_box.fingerprint import FEW, MISSING, Content, Fingerprint, Memory, content, look
+from mlcommons_box.fingerprint import FEW, MISSING, Content, Entry, Fingerprint, Memory, State, content, look
 from mlcommons_box.parameter_content import CODE, code_and_inputs, memory_of_this_user, without
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.value import as_data
+
+_ANY: State = (0, 0, 0, 0, 0)
 
 
 class Evidence:
@@ -32,6 +35,7 @@ class Evidence:
         self.found: dict[str, Any] = {}
         self.doubt: str | None = None
         self._thread: threading.Thread | None = None
+        self._started_at: int | None = None
 
     def before(self) -> None:
         """Hash what is small."""
@@ -40,8 +44,8 @@ class Evidence:
 
     def begin(self) -> None:
         """The run has started: find out the rest beside it."""
-        started_at = _clock(self.store)
-        self._thread = threading.Thread(target=self._look, args=(started_at,), daemon=True)
+        self._started_at = _clock(self.store)
+        self._thread = threading.Thread(target=self._look, args=(self._started_at,), daemon=True)
         self._thread.start()
 
     def _look(self, started_at: int) -> None:
@@ -89,7 +93,8 @@ class Evidence:
         known = self.at_start()
         for each in self.watched.values():
             each.after()
-        made = results(self.plan.parameters, tree_store(self.plan.workspace), self.store.path(self.plan.id))
+        since = time.time_ns() if self._started_at is None else self._started_at
+        made = results(self.plan.parameters, tree_store(self.plan.workspace), self.store.path(self.plan.id), since)
         doubts = [known["unproved"], *(each.doubt for each in self.watched.values()), made["unproved"]]
         return {**known, **made, "image": {**known["image"], **made.get("image", {})}, "unproved": first(doubts)}
 
@@ -123,7 +128,7 @@ class Watched:
             return
         try:
             found = content(self.path, self.memory, self.without)
-            if any(max(state[:2]) >= started_at for _, _, state in found.entries):
+            if any(max(state[:2]) >= started_at for _, _, state in self._of_the_input(found.entries)):
                 self.doubt = f"{self.name} was changed as the run started"
             self._hash(found)
         except BoxError as error:
@@ -132,10 +137,20 @@ class Watched:
     def after(self) -> None:
         """See whether it is still the same."""
         try:
-            if self.content is not None and self.content.entries != look(self.path, self.without):
+            if self.content is None:
+                return
+            now = self._of_the_input(look(self.path, self.without))
+            if self._of_the_input(self.content.entries) != now:
                 self.doubt = f"{self.name} was changed while the run read it"
         except BoxError as error:
             self.doubt = error.message
+
+    def _of_the_input(self, entries: list[Entry]) -> list[Entry]:
+        """What is there, but for the times of directories in which the run makes something of its own."""
+        used = {name.rpartition("/")[0] for name in self.without if os.path.lexists(self.path / name)}
+        return [
+            (name, kind, _ANY if kind == "directory" and name in used else state) for name, kind, state in entries
+        ]
 
     def _hash(self, found: Content) -> None:
         self.fingerprint = found.whole

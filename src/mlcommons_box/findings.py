@@ -22,12 +22,15 @@ from mlcommons_box.metrics import STEPS_FILE, read_metrics, read_steps
 from mlcommons_box.model import Task
 from mlcommons_box.parameter_content import content_of_parameter
 from mlcommons_box.planning import BoundParameter, RunPlan
-from mlcommons_box.record import RunRecord, mapping_in
+from mlcommons_box.record import RunRecord, mapping_in, moment
 from mlcommons_box.run_store import JOB_FILE, RunStore
 from mlcommons_box.runners.interface import Identifiable, Runner
 from mlcommons_box.tree_store import TreeStore, tree_store
 from mlcommons_box.value import as_data
 from mlcommons_box.version_control import commit_of
+
+_SKEW = 5.0
+"""Seconds by which the clocks of two machines may differ."""
 
 
 def surroundings(plan: RunPlan, runner: Runner, build: Fingerprint, found: dict[str, Any]) -> None:
@@ -42,7 +45,7 @@ def surroundings(plan: RunPlan, runner: Runner, build: Fingerprint, found: dict[
 
 def evidence_at_end(record: RunRecord, store: RunStore) -> dict[str, Any]:
     """All that is to be known of a run that went on without us, and has ended."""
-    made = results(record.parameters, tree_store(store.workspace), store.path(record.id))
+    made = results(record.parameters, tree_store(store.workspace), store.path(record.id), _began(record))
     outputs = [each for each in record.parameters if each.direction == "output"]
     doubts = [record.unproved]
     for each in record.parameters:
@@ -58,8 +61,10 @@ def evidence_at_end(record: RunRecord, store: RunStore) -> dict[str, Any]:
     return {**made, "image": image, "unproved": first([*doubts, made["unproved"]])}
 
 
-def results(parameters: Sequence[BoundParameter], trees: TreeStore, directory: Path) -> dict[str, Any]:
+def results(parameters: Sequence[BoundParameter], trees: TreeStore, directory: Path, since: int) -> dict[str, Any]:
     """Hashes of what a run has made, its metrics, and what its job has said of where it ran.
+
+    Metrics count when they were written ``since`` then, in nanoseconds of the file system's clock.
 
     The steps of these are kept in the run's ``directory``, because the next run may write others in their place.
     """
@@ -77,7 +82,7 @@ def results(parameters: Sequence[BoundParameter], trees: TreeStore, directory: P
             continue
         if not found.entries:
             doubt = f"the output {output.name!r} was not made"
-    steps = read_steps(outputs)
+    steps = read_steps(outputs, since)
     if steps:
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,7 @@ def results(parameters: Sequence[BoundParameter], trees: TreeStore, directory: P
                 file.writelines(json.dumps(step).encode("ascii") + b"\n" for step in steps)
         except OSError as error:
             doubt = f"cannot write {str(directory / STEPS_FILE)!r}: {error.strerror}"
-    return {**_said_by_job(directory), "outputs": made, "metrics": read_metrics(outputs), "unproved": doubt}
+    return {**_said_by_job(directory), "outputs": made, "metrics": read_metrics(outputs, since), "unproved": doubt}
 
 
 def _said_by_job(directory: Path) -> dict[str, Any]:
@@ -101,6 +106,11 @@ def _said_by_job(directory: Path) -> dict[str, Any]:
     machine, _, uses = ("" if run is None else run.identity).partition(f"{USES}\n")
     identity = identity_of(uses)
     return {"machine": machine_of(machine), "image": dict(identity.image), "engine": dict(identity.engine)}
+
+
+def _began(record: RunRecord) -> int:
+    """When a run began, in nanoseconds, by the clock of a machine that may be a little ahead of this one."""
+    return int((moment(record.started_at).timestamp() - _SKEW) * 1e9)
 
 
 def first(doubts: Sequence[str | None]) -> str | None:

@@ -26,23 +26,26 @@ _MOST_NAMES = 1000
 Number = int | float
 
 
-def read_metrics(outputs: Sequence[BoundParameter]) -> dict[str, Number]:
-    """The last value of every metric in the outputs of a run, by name."""
+def read_metrics(outputs: Sequence[BoundParameter], since: int = 0) -> dict[str, Number]:
+    """The last value of every metric in the outputs of a run, by name.
+
+    A file that was not written ``since`` then, in nanoseconds of its file system's clock, is that of another run.
+    """
     found: dict[str, Number] = {}
-    for step in read_steps(outputs):
+    for step in read_steps(outputs, since):
         found |= step
     for file in _files(outputs, RESULT_FILE):
         with suppress(OSError, ValueError, RecursionError):
-            found |= dict(_numbers(json.loads(_content(file))))
+            found |= dict(_numbers(json.loads(_content(file, since))))
     return dict(list(found.items())[:_MOST_NAMES])
 
 
-def read_steps(outputs: Sequence[BoundParameter]) -> list[dict[str, Number]]:
+def read_steps(outputs: Sequence[BoundParameter], since: int = 0) -> list[dict[str, Number]]:
     """The metrics of every step, in the order of the files."""
     steps = []
     for file in _files(outputs, STEPS_FILE):
         with suppress(OSError, RecursionError):
-            steps += [dict(_numbers(entry_of(line))) for line in _content(file).splitlines()]
+            steps += [dict(_numbers(entry_of(line))) for line in _content(file, since).splitlines()]
     return [step for step in steps if step]
 
 
@@ -56,11 +59,12 @@ def _files(outputs: Sequence[BoundParameter], name: str) -> Iterator[Path]:
             yield output.path
 
 
-def _content(file: Path) -> bytes:
+def _content(file: Path, since: int) -> bytes:
     with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as stream:
-        if os.fstat(stream.fileno()).st_size > _LARGEST:
+        state = os.fstat(stream.fileno())
+        if state.st_size > _LARGEST:
             raise OSError(f"{file} is too large")
-        return stream.read()
+        return stream.read() if state.st_mtime_ns >= since else b""
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, Number]]:

@@ -99,7 +99,8 @@ def _obstacles_of_image(record: RunRecord, plan: RunPlan, runner: Runner) -> Ite
     if identity(now) is None:
         yield f"image {record.image.get('reference', '')}: {record.image.get('id')} is not here any more"
     elif identity(now) != identity(record.image):
-        for change in changes_of_values("image", flat_image(record.image), flat_image(now)):
+        before = {key: value for key, value in record.image.items() if key != "reference"}
+        for change in changes_of_values("image", flat_image(before), flat_image(now)):
             yield f"image {change.name}: {change.says}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlcommons_box.differences import Difference, changes_of_content, changes_of_values
 from mlcommons_box.errors import BoxError, Interrupted
-from mlcommons_box.findings import definition_digest
+from mlcommons_box.findings import definition_digest, image_reference
 from mlcommons_box.fingerprint import Content
 from mlcommons_box.hyperparameters import read_hyperparameters
 from mlcommons_box.model import LocalOptions
@@ -146,7 +146,9 @@ class Checker:
         before, now = dict(record.image), self._image_now(plan)
         if _is_same_platform(record, plan) and isinstance(now, dict) and identity(before) and identity(now):
             if identity(before) != identity(now):
-                yield from changes_of_values("image", flat_image(before), flat_image(now))
+                yield from changes_of_values(
+                    "image", flat_image(before), flat_image({**image_reference(plan), **now})
+                )
         elif not is_made_from_build(plan):
             reason = now if isinstance(now, str) else "the image that was used then is not known"
             yield Difference(
@@ -205,6 +207,8 @@ def is_made_from_build(plan: RunPlan) -> bool:
 def bindings_of(parameters: Sequence[BoundParameter], workspace: Path) -> dict[str, str]:
     """Where parameters are bound to, relative to the workspace: it may have been moved."""
     return {
-        each.name: str(each.path.relative_to(workspace)) if holds(workspace, each.path) else str(each.path)
+        each.name: str(each.path.relative_to(workspace))
+        if workspace.parts and holds(workspace, each.path)
+        else str(each.path)
         for each in parameters
     }

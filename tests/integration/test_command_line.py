@@ -52,7 +52,8 @@ def test_a_run_leaves_nothing_but_outputs_and_its_record_in_the_box(make_box: Ma
     before = {path for path in root.rglob("*") if path.is_file()}
     assert mlbox("run", root).returncode == 0
     made = {path for path in root.rglob("*") if path.is_file()} - before
-    assert {path.parent.parent for path in made} == {root / "workspace/.mlbox/runs"}
+    assert made
+    assert all(root / "workspace/.mlbox" in path.parents for path in made)
 
 
 @pytest.mark.parametrize("status", [1, 64, 77, 255])

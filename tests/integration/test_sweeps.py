@@ -238,6 +238,8 @@ def test_what_is_printed_can_be_pasted_into_a_shell(desk: Desk) -> None:
     assert len(desk.used("grid")) == 4
     planned = json.loads(desk("sweep", "grid", "--dry-run", "--json").stdout)
     assert [each["values"]["model.width"] for each in planned] == [1, 2, 3, 4]
+    space = json.loads(desk("sweep", "search", "--dry-run", "--json").stdout)["space"]
+    assert space["model.width"] == {"low": 1, "high": 8, "logarithmic": False, "whole": True}
 
 
 # ---- On a cluster --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Show what a box can do: tasks with their parameters, run configurations, platforms, sweeps.
+"""Show what a box can do: tasks with parameters, run configurations, platforms, sweeps.
 
 Nothing is executed or written."""
 

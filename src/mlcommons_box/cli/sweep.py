@@ -53,6 +53,7 @@ from mlcommons_box.runners.registry import runner_for
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import past_trials
 from mlcommons_box.trials import Trial, TrialPlanner, trial_planner
+from mlcommons_box.value import as_data
 
 EXAMPLES = """\
 examples:
@@ -85,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="run N trials at a time, or as many as there are GPUs or else CPUs: 'auto' (default: 1)",
     )
-    parser.add_argument("--share-gpus", action="store_true", help="let trials share GPUs; each sees all of them")
+    parser.add_argument("--share-gpus", action="store_true", help="let trials share GPUs, as other runs do")
     parser.add_argument("--again", action="store_true", help="run trials again that have succeeded before")
     parser.add_argument("--dry-run", action="store_true", help="print the trials and their commands; run nothing")
     parser.add_argument(
@@ -245,10 +246,13 @@ def _show_plan(planner: TrialPlanner, sweep_run: SweepRun, runner: Runner, *, as
     if as_json:
         import json
 
-        data = [
-            {"trial": trial.number, "values": dict(trial.values), "commands": commands[trial.number]}
+        data: object = [
+            {"trial": each.number, "values": dict(each.values), "commands": commands[each.number]}
             for each in trials
         ]
+        if sweep.method == "search":
+            space = {name: as_data(choices) for name, choices in planner.space}
+            data = {"trials": sweep.trials, "metric": sweep.metric, "direction": sweep.direction, "space": space}
         sys.stdout.write(json.dumps(data, indent=2) + "\n")
         return 0
     if sweep.method == "search":
@@ -256,8 +260,13 @@ def _show_plan(planner: TrialPlanner, sweep_run: SweepRun, runner: Runner, *, as
         sys.stdout.write(f"\n{sweep.trials} trials, to {sweep.direction} {sweep.metric}\n")
         return 0
     _print(trials_table(trials))
+    told: set[str] = set()
     for trial in trials:
-        sys.stdout.write(f"\n# trial {trial.number}\n" + "".join(f"{line}\n" for line in commands[trial.number]))
+        sys.stdout.write(f"\n# trial {trial.number}\n")
+        for line in commands[trial.number]:
+            if line not in told:  # such as what all have to prepare
+                told.add(line)
+                sys.stdout.write(f"{line}\n")
     return 0
 
 

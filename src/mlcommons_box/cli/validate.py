@@ -45,7 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
         sys.stdout.write(summary(report.problems) + "\n")
     elif report.box:
         counts = f"{len(report.box.tasks)} tasks, {len(report.runs)} runs, {len(report.platforms)} platforms"
-        counts += f", {len(report.sweeps)} sweeps" if report.sweeps else ""
+        count = len(report.sweeps)
+        counts += f", {count} sweep{'' if count == 1 else 's'}" if count else ""
         Terminal().success(f"{shown(report.box.name)} {report.box.version} is valid: {counts}")
     return exit_status_of(report.problems) if report.problems else 0
 
