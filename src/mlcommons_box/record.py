@@ -160,6 +160,7 @@ def plan_data(plan: RunPlan) -> dict[str, Any]:
         "environment": environment,
         "network": plan.network,
         "timeout": plan.timeout,
+        "devices": list(plan.devices),
         "resources": as_data(resources),
         "options": _redacted_data(as_data(plan.platform.options)),
         "arguments": _redacted_data(plan.platform.arguments),

@@ -13,7 +13,7 @@ from typing import Any
 from mlcommons_box import execution
 from mlcommons_box.cache import file_name_of
 from mlcommons_box.crew import Execute
-from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, UsageError
+from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, PreparationError, UsageError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions, SshOptions
 from mlcommons_box.parameter_content import CODE, code_and_inputs, content_of_parameter
@@ -205,13 +205,24 @@ def run_here(
     on_event: Callable[[Event], None],
     execute: Execute = execution.execute,
 ) -> list[Ended]:
-    """Run trials, ``jobs`` of them at a time; one that fails stops no other."""
+    """Run trials, ``jobs`` of them at a time; one that fails stops no other.
+
+    What all of them need is prepared by the first; when that fails, it is not tried again for each of the others.
+    """
     by_id = {trial.plan.id: trial for trial in trials}
+    unprepared: list[PreparationError] = []
 
     def adapt(plan: RunPlan) -> RunPlan:
+        if unprepared:
+            raise unprepared[0]
         adapted = leases.adapt(plan)
         by_id[plan.id].make_ready()
         return adapted
+
+    def after(ended: Ended) -> None:
+        leases.after(ended)
+        if isinstance(ended.error, PreparationError):
+            unprepared.append(ended.error)
 
     return run_all(
         [trial.plan for trial in trials],
@@ -221,7 +232,7 @@ def run_here(
         observer_for=observer_for,
         on_event=on_event,
         adapt=adapt,
-        after=leases.after,
+        after=after,
         execute=execute,
     )
 

@@ -18,7 +18,9 @@ from mlcommons_box.contract import RunnerContract, Scene
 from mlcommons_box.contract.scene import BOX, eventually, is_alive
 from mlcommons_box.errors import EX_CANNOT_CREATE, EX_MISSING_INPUT, EX_TEMPORARY, EX_UNAVAILABLE, EX_USAGE
 from mlcommons_box.model import Platform, SshOptions
-from tests.conftest import write_files
+from mlcommons_box.run_store import RunStore
+from mlcommons_box.value import as_data
+from tests.conftest import records_of, write_files
 
 pytestmark = pytest.mark.engine("rsync")
 LAB = "schema_type: mlbox_ssh\nschema_version: 1.1.0\nhost: lab\nplatform: local\n"
@@ -74,8 +76,7 @@ class Desk:
         return self.run("--detach")[0].strip()
 
     def record(self, run_id: str) -> dict[str, object]:
-        path = self.root / "workspace/.mlbox/runs" / run_id / "record.json"
-        content: dict[str, object] = json.loads(path.read_text())
+        content: dict[str, object] = as_data(RunStore(self.root / "workspace").read(run_id))
         return content
 
     @property
@@ -201,10 +202,8 @@ def test_a_run_outlives_the_command_that_was_killed(desk: Desk) -> None:
     out, _ = desk("wait")
     assert out == "begun\ndone\n"
     assert (desk.root / "workspace/out/lines").read_text() == "once\n"
-    (record,) = (
-        json.loads(path.read_text()) for path in (desk.root / "workspace").glob(".mlbox/runs/*/record.json")
-    )
-    assert record["status"] == "succeeded"
+    (record,) = records_of(desk.root / "workspace")
+    assert record.status == "succeeded"
 
 
 def test_a_run_whose_preparation_fails_is_over(desk: Desk) -> None:

@@ -182,6 +182,15 @@ def test_the_traps_are_traps(repository: Path, trap: Path) -> None:
     assert is_sprung(trap)
 
 
+def test_a_submodule_is_a_trap(repository: Path, trap: Path, tmp_path: Path) -> None:
+    module = with_submodule(repository, tmp_path)
+    git(module, "config", "filter.x.clean", str(trap))
+    (module / "a.py").write_text("2\n")
+    os.utime(module / "a.py", (1, 1))
+    subprocess.run(["git", "status"], cwd=repository, check=False, capture_output=True, timeout=60)
+    assert is_sprung(trap)
+
+
 def with_submodule(repository: Path, tmp_path: Path) -> Path:
     other = write_files(tmp_path / "other", {"a.py": "1\n", ".gitattributes": "*.py filter=x\n"})
     git(other, "init", "--quiet")

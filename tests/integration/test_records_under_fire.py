@@ -146,7 +146,7 @@ def test_fifty_processes_write_while_one_removes_and_one_reads(workspace: Path) 
 
 
 def test_processes_that_are_killed_while_they_write_leave_whole_records(workspace: Path) -> None:
-    chance = random.Random(5)  # noqa: S311  # a test, the same every time
+    chance = random.Random(5)  # a test, the same every time
     for round_ in range(15):
         process = started(WRITER, round_, 100_000, workspace, "kept")
         ready(process)

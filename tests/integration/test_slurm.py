@@ -33,8 +33,9 @@ from mlcommons_box.errors import (
     EX_UNAVAILABLE,
 )
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
+from mlcommons_box.value import as_data
 from tests import engines
-from tests.conftest import write_files
+from tests.conftest import records_of, write_files
 from tests.integration import mnist
 from tests.integration.test_real_engines import DOCKERFILE
 
@@ -125,9 +126,8 @@ class Desk:
 
     def record(self) -> dict[str, Any]:
         """The record of the latest run."""
-        runs = sorted((self.root / "workspace/.mlbox/runs").glob("*/record.json"))
-        data = json.loads(runs[-1].read_text()) if runs else {}
-        assert isinstance(data, dict)
+        records = records_of(self.root / "workspace")
+        data: dict[str, Any] = as_data(records[-1]) if records else {}
         return data
 
     def job(self) -> str:
@@ -515,7 +515,7 @@ def test_many_runs_are_one_submission_and_one_question(place: Path, calls: Calla
     asked = calls("squeue")
     assert len(asked) <= time.monotonic() - began + 1, "there is a second between two questions"
     assert all("--jobs=" in each and "_" not in each.partition("--jobs=")[2] for each in asked)
-    records = [json.loads(path.read_text()) for path in desk.root.glob("workspace/.mlbox/runs/*/record.json")]
+    records = [as_data(record) for record in records_of(desk.root / "workspace")]
     assert {(each["status"], each["exit_status"]) for each in records} == {("succeeded", 0)}
     assert len({each["native_id"] for each in records}) == MANY
     assert [(desk.root / "workspace/out" / each / "answer").read_text() for each in numbers] == numbers

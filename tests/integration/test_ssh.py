@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import pwd
 import re
@@ -20,8 +19,9 @@ import pytest
 from mlcommons_box.contract.scene import BOX, eventually
 from mlcommons_box.errors import EX_CANNOT_CREATE, EX_MISSING_INPUT, EX_UNAVAILABLE
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
+from mlcommons_box.value import as_data
 from tests import engines
-from tests.conftest import write_files
+from tests.conftest import records_of, write_files
 from tests.integration import mnist
 from tests.integration.test_ssh_contract import HOME, apptainer_platform, docker_platform, on_host
 
@@ -92,12 +92,9 @@ class Desk:
     def jobs(self) -> list[Path]:
         return list((self.root / "workspace/.mlbox/runs").glob("*/job.json"))
 
-    def records(self) -> list[Path]:
-        return list((self.root / "workspace/.mlbox/runs").glob("*/record.json"))
-
     def record(self) -> dict[str, object]:
-        (path,) = self.records()
-        content: dict[str, object] = json.loads(path.read_text())
+        (record,) = records_of(self.root / "workspace")
+        content: dict[str, object] = as_data(record)
         return content
 
     def out(self, name: str) -> str:
@@ -369,7 +366,7 @@ def test_a_host_without_rsync_loses_nothing(desk: Desk, poor: Callable[..., Poor
         assert "install it there" in said
         assert content(desk.root) == {**here, "workspace/data/new": b"new"}
         assert content(desk.there) == there
-    assert {json.loads(path.read_text())["status"] for path in desk.records()} == {"failed"}
+    assert {record.status for record in records_of(desk.root / "workspace")} == {"failed"}
     assert not list(desk.there.glob("workspace/.mlbox/runs/*"))
     host.give("rsync")
     assert desk.run()[0] == "ran\n"
@@ -416,7 +413,7 @@ def test_a_host_without_the_engine_loses_nothing(desk: Desk, poor: Callable[...,
         assert "install it there, or use another platform there" in said
         assert content(desk.root) == here
         assert content(desk.there / "workspace") == there
-    assert {json.loads(path.read_text())["status"] for path in desk.records()} == {"failed"}
+    assert {record.status for record in records_of(desk.root / "workspace")} == {"failed"}
     assert not list(desk.there.glob("workspace/.mlbox/runs/*"))
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from mlcommons_box.definition.built_in import built_in_platform
-from mlcommons_box.errors import ConfigurationError, UsageError
+from mlcommons_box.errors import ConfigurationError, PreparationError, UsageError
 from mlcommons_box.model import DockerOptions, LocalOptions, Platform, Resources, SingularityOptions, SlurmOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import Command
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool
-from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome
 from mlcommons_box.scheduling import Ended
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import (
@@ -139,6 +139,26 @@ def test_a_trial_that_fails_stops_no_other_and_is_the_only_one_to_run_again(
         4: 8.2,
     }
     assert dict(past[3].values) == {"rate": 0.2, "model.width": 4}
+
+
+def test_a_preparation_that_fails_is_not_tried_again_for_every_trial(
+    planner: TrialPlanner, store: RunStore
+) -> None:
+    class Unprepared(FakeRunner):
+        prepared = 0
+
+        def run(self, plan: RunPlan, observer: Observer) -> Outcome:
+            raise NotPrepared
+
+        def prepare(self, plan: SetupPlan, observer: Observer) -> None:
+            self.prepared += 1
+            raise PreparationError("no registry answers")
+
+    runner = Unprepared()
+    ends = run(planned(planner, store), runner)
+    assert [each.state for each in ends] == ["failed"] * 4
+    assert runner.prepared == 1
+    assert {id(each.error) for each in ends} == {id(ends[0].error)}
 
 
 def test_the_records_say_what_they_are_a_part_of(planner: TrialPlanner, store: RunStore) -> None:

@@ -29,6 +29,7 @@ from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import ConfigurationError, UsageError
+from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
 from mlcommons_box.replaying import Replayed, compared, obstacles, pinned, replay_plan
 from mlcommons_box.report.differences import replayed_text
@@ -80,13 +81,21 @@ def execute(arguments: argparse.Namespace) -> int:
         workspace.rmdir()
         raise
     terminal.step(f"{record.run}: replaying {record.id} with the {platform.runner} runner in {workspace}")
-    outcome = execution.execute(plan, runner, TerminalObserver(terminal))
+    outcome = execution.execute(plan, runner, _ReplayObserver(terminal))
     again = RunStore(workspace).read(plan.id)
     if outcome.status != "succeeded":
         terminal.error(f"the replay {outcome.status} with exit status {outcome.exit_status}, in {workspace}")
         return outcome.exit_status or 1
     results = compared(record, again, plan, trees, tree_store(workspace))
     return _show(results, terminal, workspace, as_json=arguments.json)
+
+
+class _ReplayObserver(TerminalObserver):
+    """Leaves standard output to what became of the outputs."""
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        """What the task writes goes to standard error."""
+        super().output("stderr", chunk)
 
 
 def _box(record: RunRecord) -> str:

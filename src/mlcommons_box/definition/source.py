@@ -285,6 +285,8 @@ class _Parser:
         if problem == "found unexpected end of stream" and error.context_mark:
             opened = self.location(error.context_mark.line, error.context_mark.column)
             self.reject("yaml-syntax", "the quote that opens here is never closed", opened)
+        if problem == "exceeded maximum nesting depth":  # libyaml has a limit of its own from 0.2.6 on
+            self.reject("too-deep", f"values are nested more than {MAX_DEPTH} levels deep", place)
         indentation = place.text[: len(place.text) - len(place.text.lstrip())]
         if "\t" in indentation or place.text[mark.column : mark.column + 1] == "\t":
             tab = self.location(mark.line, place.text.index("\t"))
