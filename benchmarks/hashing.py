@@ -1,6 +1,6 @@
 """``python -m benchmarks.hashing``: a large tree hashed, and checked again, beside the bare tools.
 
-The yardsticks are ``sha256sum`` on all cores, and a walk that asks for the state of every file and does nothing else.
+The yardsticks are ``sha256sum`` on all cores, and a walk that asks for the state of every file and no more.
 """
 
 from __future__ import annotations
@@ -60,6 +60,15 @@ def interleaved(rounds: int, *calls: Callable[[], object]) -> list[float]:
     return [statistics.median(found) for found in times]
 
 
+def measure(name: str, root: Path, memory: Memory, rounds: int) -> None:
+    """Print the rows of one tree."""
+    ours, bare = interleaved(rounds, lambda: fingerprint(root, Memory(None)), lambda: sha256sum(root))
+    print(f"| hash {name} | {ours:.2f} | sha256sum on all cores | {bare:.2f} | {ours / bare:.2f} |")
+    fingerprint(root, memory)
+    ours, bare = interleaved(rounds * 3, lambda: fingerprint(root, memory), lambda: bare_walk(root))
+    print(f"| check {name} again | {ours:.4f} | a bare walk | {bare:.4f} | {ours / bare:.2f} |")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hashing", description=__doc__)
@@ -74,20 +83,7 @@ def main() -> None:
         time.sleep(2.5)  # what has changed a moment ago is not remembered
         print("| what | ours (s) | against | (s) | ratio |\n|---|---|---|---|---|")
         for name, root in (("large files", large), ("small files", small)):
-            ours, bare = interleaved(
-                arguments.rounds,
-                lambda: fingerprint(root, Memory(None)),
-                lambda: sha256sum(root),  # noqa: B023
-            )
-            print(f"| hash {name} | {ours:.2f} | sha256sum on all cores | {bare:.2f} | {ours / bare:.2f} |")
-            memory = Memory(Path(place, "cache"))
-            fingerprint(root, memory)
-            ours, bare = interleaved(
-                arguments.rounds * 3,
-                lambda: fingerprint(root, memory),
-                lambda: bare_walk(root),  # noqa: B023
-            )
-            print(f"| check {name} again | {ours:.4f} | a bare walk | {bare:.4f} | {ours / bare:.2f} |")
+            measure(name, root, Memory(Path(place, "cache")), arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """``python -m benchmarks.pipelines``: many small tasks, first and when nothing is to do, beside other tools.
 
 The work is the same for all: task number i reads one file and writes another, with a program that takes a
-millisecond.  The yardstick is those programs alone, started one after the other.  The other tools are installed into
-environments of their own, below ``--peers``, when that is given.
+millisecond.  The yardstick is those programs alone, started one after the other.  The other tools are installed
+into environments of their own, below ``--peers``, when that is given.
 """
 
 from __future__ import annotations

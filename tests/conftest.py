@@ -153,10 +153,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 ONE_AFTER_ANOTHER = {
     "containers": (
         "test_documentation.py::test_what_a_document_shows_happens_on_an_engine", "test_engine_trouble.py",
-        "test_kubernetes_pod.py", "test_mnist.py", "test_real_engines.py", "test_site_network.py",
+        "test_kubernetes_pod.py", "test_mnist.py", "test_proof.py", "test_real_engines.py", "test_site_network.py",
         "test_strangers_box.py", "test_tutorial_on_engines.py",
     ),
-    "slurm": ("test_slurm.py", "test_slurm_contract.py"),
+    "slurm": ("test_slurm.py", "test_slurm_contract.py", "test_sweeps.py"),
     "ssh": ("test_ssh.py", "test_ssh_contract.py"),
 }  # fmt: skip
 """Tests that share what takes long to make, or names of images.

@@ -42,10 +42,13 @@ class Evidence:
         for each in self.watched.values():
             each.before()
 
+    def starts(self) -> None:
+        """The record is written and the run is about to start: what changes from now on is not what it reads."""
+        self._started_at = _clock(self.store)
+
     def begin(self) -> None:
         """The run has started: find out the rest beside it."""
-        self._started_at = _clock(self.store)
-        self._thread = threading.Thread(target=self._look, args=(self._started_at,), daemon=True)
+        self._thread = threading.Thread(target=self._look, args=(self._started_at or 0,), daemon=True)
         self._thread.start()
 
     def _look(self, started_at: int) -> None:

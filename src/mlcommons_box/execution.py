@@ -160,6 +160,7 @@ class RecordingObserver(LogWriter):
     def __enter__(self) -> RecordingObserver:
         self.evidence.before()
         self.store.begin(self.record)
+        self.evidence.starts()
         return self
 
     def end(self, outcome: Outcome, duration: float) -> None:

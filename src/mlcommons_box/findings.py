@@ -114,6 +114,7 @@ def _began(record: RunRecord) -> int:
 
 
 def first(doubts: Sequence[str | None]) -> str | None:
+    """The first doubt that there is; None when there is none."""
     return next((doubt for doubt in doubts if doubt), None)
 
 

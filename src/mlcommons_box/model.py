@@ -238,9 +238,9 @@ class SweepRange(Value):
 class Sweep(Value):
     """One run configuration, many values of its hyper-parameters (as texts, or a range to draw from).
 
-    ``name`` is the file's path below ``sweeps/`` without its suffix.  ``parameters_file`` names the input whose file
-    holds the hyper-parameters; None means that they are bindings.  ``metric`` and ``direction`` say which trial is
-    the best.  ``places`` are those of the names of ``parameters``.
+    ``name`` is the file's path below ``sweeps/`` without its suffix.  ``parameters_file`` names the input whose
+    file holds the hyper-parameters; None means that they are bindings.  ``metric`` and ``direction`` say which
+    trial is the best.  ``places`` are those of the names of ``parameters``.
     """
 
     name: str

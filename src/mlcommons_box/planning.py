@@ -76,8 +76,8 @@ class RunPlan(SetupPlan):
     ``id`` names this one run, everywhere and for good.  ``parameters`` are in the order of the run
     configuration's bindings, inputs first.  ``timeout`` is in seconds.  In ``environment`` a value of None is
     taken from the caller by name.  ``devices`` are the GPUs of this machine that the run alone may use, as
-    ``CUDA_VISIBLE_DEVICES`` names them; none are those that the platform says.  ``group`` says what the run is a part
-    of, such as a sweep; it is for the record.
+    ``CUDA_VISIBLE_DEVICES`` names them; none are those that the platform says.  ``group`` says what the run is a
+    part of, such as a sweep; it is for the record.
     """
 
     id: str

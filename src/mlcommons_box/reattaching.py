@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from mlcommons_box.errors import BoxError, CannotCreateError, UsageError
+from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.findings import evidence_at_end
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.log_writer import LogWriter
@@ -34,7 +34,7 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
     found: dict[str, JobState] = {}
     groups: dict[tuple[object, str], list[tuple[RunRecord, SubmittedRun]]] = {}
     for record in records:
-        run = submitted_run.read(store.path(record.id))
+        run = _submitted(store, record)
         if run is None:
             found[record.id] = JobState(phase="unknown", reason="it is not one that goes on without its mlbox")
         else:
@@ -55,6 +55,21 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
     return found
 
 
+def _submitted(store: RunStore, record: RunRecord) -> SubmittedRun | None:
+    """What is written down of a run; None when it is not one that goes on without us.
+
+    A workspace may come from a stranger, and the directory of a job is removed when all is here.  Raises
+    :class:`ConfigurationError` for one that is none.
+    """
+    run = submitted_run.read(store.path(record.id))
+    if run is not None and not run.directory.endswith(f"/.mlbox/runs/{record.id}/job"):
+        raise ConfigurationError(
+            f"the run {record.id} is written down with the directory {run.directory!r}, which is not that of a job",
+            hint=f"'mlbox rm {record.id}' removes its record",
+        )
+    return run
+
+
 def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool = False) -> RunRecord:
     """Follow a run to its end, bring back what it made, and complete its record.
 
@@ -62,14 +77,14 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool
     Raises :class:`UsageError` for a run that does not go on without its supervisor, and, once the record says so,
     what kept a task from being started.
     """
-    run = submitted_run.read(store.path(record.id))
+    run = _submitted(store, record)
     if run is None:
         raise UsageError(f"the run {record.id} ends with the command that started it", hint="wait for that one")
     with _alone(store, record, observer):
         record = store.read(record.id)
         if record.status != "running":
             return record
-        run = submitted_run.read(store.path(record.id)) or run  # whoever followed it before may have got this far
+        run = _submitted(store, record) or run  # whoever followed it before may have got this far
         if run.outcome is not None:  # all is here but this
             return finish(store, record, run.outcome)
         host = run.host()
@@ -77,7 +92,7 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool
             with LogWriter(store, record.id, observer) as writer:
                 outcome = submitted_run.follow(run, host, writer, store.path(record.id), stays=False, ends=ends)
         except BoxError:
-            run = submitted_run.read(store.path(record.id))
+            run = _submitted(store, record)
             if run is not None and run.outcome is not None:
                 finish(store, record, run.outcome)
             raise
@@ -88,7 +103,7 @@ def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool
 
 def peek(store: RunStore, record: RunRecord, observer: Observer) -> None:
     """Show what a run has written until now."""
-    run = submitted_run.read(store.path(record.id))
+    run = _submitted(store, record)
     if run is None:
         return
     host = run.host()
@@ -105,7 +120,7 @@ def peek(store: RunStore, record: RunRecord, observer: Observer) -> None:
 
 def cancel(store: RunStore, record: RunRecord, observer: Observer) -> RunRecord:
     """Ask a run to end, wait until it has, and bring back what it made."""
-    run = submitted_run.read(store.path(record.id))
+    run = _submitted(store, record)
     if run is None:
         raise UsageError(f"the run {record.id} ends with the command that started it", hint="end that one")
     host = run.host()

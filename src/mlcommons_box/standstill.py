@@ -1,9 +1,9 @@
 """What was found up to date, and looks the same still, so that thousands of runs are checked in a moment.
 
-When every run of a selection was up to date, the state of all files that decided it is kept in the user's cache: the
-run configurations, ``build/``, every input and output, and the records themselves.  While each of them has the same
-times, size and inode, nothing can have changed.  Files that changed a moment ago are not kept: they could change once
-more within one tick of the clock, and look the same.
+When every run of a selection was up to date, the state of all files that decided it is kept in the user's cache:
+the run configurations, ``build/``, every input and output, and the records themselves.  While each of them has the
+same times, size and inode, nothing can have changed.  Files that changed a moment ago are not kept: they could
+change once more within one tick of the clock, and look the same.
 """
 
 from __future__ import annotations

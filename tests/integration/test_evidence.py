@@ -142,7 +142,7 @@ HARMFUL = {
     "diff": '[diff]\n external = {trap}\n[diff "x"]\n textconv = {trap}\n',
     "extension": "[core]\n repositoryformatversion = 1\n[extensions]\n worktreeConfig = true\n",
     "lfs": '[lfs "extension.x"]\n clean = {trap}\n smudge = {trap}\n',
-    "promisor": '[remote "origin"]\n url = .\n promisor = true\n uploadpack = {trap}\n partialclonefilter = blob:none\n',
+    "promisor": '[remote "origin"]\n url = .\n promisor = true\n uploadpack = {trap}\n',
     "trace": "[trace2]\n eventTarget = {trap}\n",
 }
 

@@ -32,7 +32,8 @@ store = RunStore(workspace)
 print("ready", flush=True)
 sys.stdin.read()
 for number in range(count):
-    record = replace(recorded(number, store), id=f"{writer:04}-{number:04}", run=run, status="running", exit_status=None)
+    record = replace(recorded(number, store), id=f"{writer:04}-{number:04}", run=run)
+    record = replace(record, status="running", exit_status=None)
     store.begin(record)
     store.write(replace(record, native_id=str(number)))
     store.write(replace(record, native_id=str(number), status="succeeded", exit_status=0))
@@ -64,7 +65,7 @@ while True:
 
 
 def started(program: str, *words: object) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,7 +73,6 @@ def started(program: str, *words: object) -> subprocess.Popen[str]:
         text=True,
         cwd=REPOSITORY,
     )
-    return process
 
 
 def ready(process: subprocess.Popen[str]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcommons_box.errors import BoxError, ConfigurationError, UsageError
+from mlcommons_box.errors import ConfigurationError, UsageError
 from mlcommons_box.report.records import record_json, record_text, runs_table
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import as_data, replace
@@ -74,10 +75,8 @@ def test_reading_never_fails_and_invents_nothing(content: bytes) -> None:
                 )
         runs_table(records)
         for run_id in (*store.ids(), None):
-            try:
+            with suppress(ConfigurationError, UsageError):
                 store.find(run_id)
-            except BoxError as error:
-                assert isinstance(error, ConfigurationError | UsageError)
 
 
 def said_whole(line: bytes, run_id: str) -> bool:

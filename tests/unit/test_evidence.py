@@ -99,16 +99,20 @@ def test_what_is_large_is_hashed_while_the_run_goes_on(bench: Bench, large: Call
     assert record.inputs["data"]["digest"] == digest(bench.workspace / "data")
 
 
+def there_and_back(file: Path) -> None:
+    """Change a file so that neither its content nor its time tells it afterwards."""
+    before = file.read_bytes()
+    file.write_text("3\n")
+    file.write_bytes(before)
+    os.utime(file, (1, 1))
+
+
 CHANGES: Mapping[str, Callable[[Path], object]] = {
     "content": lambda root: (root / "workspace/data/a.txt").write_text("3\n"),
     "new file": lambda root: (root / "workspace/data/new").touch(),
     "removed": lambda root: (root / "workspace/data/b/c.txt").unlink(),
     "renamed": lambda root: (root / "workspace/data/a.txt").rename(root / "workspace/data/z.txt"),
-    "there and back": lambda root: (
-        (root / "workspace/data/a.txt").write_text("3\n"),
-        (root / "workspace/data/a.txt").write_text("1\n"),
-        os.utime(root / "workspace/data/a.txt", (1, 1)),
-    ),
+    "there and back": lambda root: there_and_back(root / "workspace/data/a.txt"),
     "mode": lambda root: (root / "workspace/data/a.txt").chmod(0o600),
     "file input": lambda root: (root / "workspace/settings.yaml").write_text("rate: 7\n"),
     "code": lambda root: (root / "build/lib/net.py").write_text("layers = 3\n"),
@@ -137,6 +141,7 @@ def test_what_is_large_and_changed_as_the_run_started_proves_nothing(
     bench: Bench, large: Callable[[], None]
 ) -> None:
     large()
+
     def just_before(plan: RunPlan) -> Outcome:
         (bench.workspace / "data/a.txt").write_text("3\n")
         time.sleep(0.02)
@@ -307,7 +312,9 @@ class TestRunsThatGoOnWithoutUs:
 
     def submitted(self, bench: Bench, identity: str = IDENTITY) -> RunPlan:
         plan = bench.plan()
-        run = SubmittedRun(queue="process", id="1", directory="/there", identity=identity)
+        run = SubmittedRun(
+            queue="process", id="1", directory=f"/there/.mlbox/runs/{plan.id}/job", identity=identity
+        )
         submitted_run.write(run, bench.store.path(plan.id))
         return plan
 
@@ -341,7 +348,8 @@ class TestRunsThatGoOnWithoutUs:
 
     def test_a_record_with_something_odd_in_it(self, bench: Bench) -> None:
         record = bench.run(self.submitted(bench))
-        for odd in ({"data": 5, "settings": None}, {"data": ["x"]}, {}):
+        odds: list[dict[str, object]] = [{"data": 5, "settings": None}, {"data": ["x"]}, {}]
+        for odd in odds:
             assert "was changed" in evidence_at_end(replace(record, inputs=odd), bench.store)["unproved"]
         os.mkfifo(bench.workspace / "data/pipe")
         assert "neither a file" in evidence_at_end(record, bench.store)["unproved"]
@@ -349,7 +357,8 @@ class TestRunsThatGoOnWithoutUs:
 
 def test_what_a_record_has_under_a_name() -> None:
     assert mapping_in({"a": {"b": 1}}, "a") == {"b": 1}
-    for holder in ({}, {"a": None}, {"a": [1]}, {"a": "b"}, None, [], 5):
+    holders: list[object] = [{}, {"a": None}, {"a": [1]}, {"a": "b"}, None, [], 5]
+    for holder in holders:
         assert mapping_in(holder, "a") == {}
 
 

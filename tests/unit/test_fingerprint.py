@@ -150,9 +150,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, memory: Memor
     assert fingerprint(tmp_path / "tree", memory) != before
 
 
-def test_what_was_changed_a_moment_ago_is_not_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_changed_a_moment_ago_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing_is_small(monkeypatch)
     memory = Memory(tmp_path / "cache")
     write_files(tmp_path / "tree", {"a": "1"})

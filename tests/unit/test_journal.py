@@ -205,7 +205,7 @@ def test_many_add_while_one_leaves_out_and_one_reads(journal: Journal) -> None:
 
     def all_writers() -> None:
         try:
-            together(*(lambda writer=writer: write(writer) for writer in range(writers)))  # type: ignore[misc]
+            together(*(lambda writer=writer: write(writer) for writer in range(writers)))
         finally:
             done.set()
 

@@ -55,7 +55,7 @@ def test_a_record_is_valid(schema: Any, record: RunRecord) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"status": "sleeping"}, {"started_at": "today"}, {"inputs": {"data": {"digest": "x"}}}, {"metrics": {"a": "b"}}],
+    [{"status": "sleeping"}, {"started_at": "today"}, {"inputs": {"a": {"digest": "x"}}}, {"metrics": {"a": "b"}}],
 )
 def test_what_is_none_is_not(schema: Any, record: RunRecord, change: dict[str, Any]) -> None:
     content = json.loads(json.dumps({**as_data(record), **change}))

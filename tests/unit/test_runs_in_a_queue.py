@@ -9,12 +9,12 @@ import pytest
 from mlcommons_box import reattaching
 from mlcommons_box.contract import Recorder
 from mlcommons_box.definition.loader import load_box, load_run_configuration
-from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, UnavailableError
+from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, ConfigurationError, UnavailableError
 from mlcommons_box.host import ConnectionLost
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
 from mlcommons_box.process import Answer, Completed
-from mlcommons_box.reattaching import attach, wait_for_all
+from mlcommons_box.reattaching import attach, cancel, wait_for_all
 from mlcommons_box.record import RunRecord, new_record
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import batch, follower
@@ -217,7 +217,8 @@ def going_on(make_box: MakeBox, store: RunStore, monkeypatch: pytest.MonkeyPatch
         gone = replace(record.supervisor, started_ticks=1)
         record = replace(record, supervisor=gone, native_id=plan.id, detached=True)
         store.write(record)
-        write(SubmittedRun(queue="slurm", id=plan.id, directory=f"/{plan.id}"), store.path(record.id))
+        directory = f"{plan.workspace}/.mlbox/runs/{plan.id}/job"
+        write(SubmittedRun(queue="slurm", id=plan.id, directory=directory), store.path(record.id))
         clusters[plan.id] = cluster
         return record
 
@@ -269,3 +270,12 @@ def test_cancelling_asks_first_and_completes_the_record(store: RunStore, going_o
     record = reattaching.cancel(store, going_on(cluster), Recorder())
     assert (record.status, record.exit_status, record.reason) == ("cancelled", 143, "cancelled")
     assert [script.split()[0:2] for script in cluster.cancelled] == [["scancel", "--state=PENDING"]]
+
+
+def test_a_directory_that_is_none_of_a_job_is_left_alone(store: RunStore, going_on: Submit) -> None:
+    """A workspace may come from a stranger, and the directory of a job is removed in the end."""
+    record = going_on(Cluster(["task 0"], [BUSY]))
+    write(SubmittedRun(queue="slurm", id=record.id, directory="/home/ada"), store.path(record.id))
+    for use in (attach, cancel):
+        with pytest.raises(ConfigurationError, match="/home/ada"):
+            use(store, record, Recorder())

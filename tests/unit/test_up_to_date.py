@@ -79,8 +79,14 @@ CHANGES: dict[str, tuple[Callable[[Bench], object], set[tuple[str, str]]]] = {
         set(),
     ),
     "a hyper-parameter": (edited("workspace/settings.yaml", "0.1", "0.2"), {("hyperparameter", "rate")}),
-    "a new hyper-parameter": (edited("workspace/settings.yaml", "rate", "seed: 1\nrate"), {("hyperparameter", "seed")}),
-    "the kind of a hyper-parameter": (edited("workspace/settings.yaml", "rate: 0.1", "rate: '0.1'"), {("hyperparameter", "rate")}),
+    "a new hyper-parameter": (
+        edited("workspace/settings.yaml", "rate", "seed: 1\nrate"),
+        {("hyperparameter", "seed")},
+    ),
+    "the kind of a hyper-parameter": (
+        edited("workspace/settings.yaml", "rate: 0.1", "rate: '0.1'"),
+        {("hyperparameter", "rate")},
+    ),
     "a comment beside hyper-parameters": (
         edited("workspace/settings.yaml", "rate", "# a comment\nrate"),
         {("input", "settings")},
@@ -106,7 +112,10 @@ CHANGES: dict[str, tuple[Callable[[Bench], object], set[tuple[str, str]]]] = {
         other_platform(environment=(EnvironmentVariable(name="SEED", value="1"),)),
         {("environment", "SEED")},
     ),
-    "the entry point": (other_platform(options=LocalOptions(entrypoint=("other.py",))), {("platform", "entrypoint")}),
+    "the entry point": (
+        other_platform(options=LocalOptions(entrypoint=("other.py",))),
+        {("platform", "entrypoint")},
+    ),
     "the arguments of the engine": (other_platform(arguments=("--privileged",)), {("platform", "arguments")}),
     "the network": (other_platform(network="none"), {("platform", "network")}),
     "a package": (
@@ -122,7 +131,7 @@ CHANGES: dict[str, tuple[Callable[[Bench], object], set[tuple[str, str]]]] = {
     "an output that is gone": (lambda bench: shutil.rmtree(bench.workspace / "model"), {("output", "model")}),
     "an output file that is gone": (lambda bench: (bench.workspace / "out/log.txt").unlink(), {("output", "log")}),
     "only times": (lambda bench: os.utime(bench.workspace / "data/a.txt", (1, 1)), set()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -335,10 +344,11 @@ PLACES = [
     *((name,) for name in ("metrics", "group", "plan")),
     *(("code", name) for name in ("build", "definition", "git")),
     *(("image", name) for name in ("id", "packages", "python", "reference", "digests")),
-    *((holder, name) for holder, name in (("inputs", "data"), ("inputs", "settings"), ("outputs", "model"), ("outputs", "log"))),
+    *((("inputs", "data"), ("inputs", "settings"), ("outputs", "model"), ("outputs", "log"))),
     *(("plan", name) for name in ("box", "workspace", "environment", "options", "arguments", "network", "timeout")),
     *((("hyperparameters", "settings"), ("engine", "name"), ("machine", "host"), ("machine", "gpus"))),
-    *((("usage", "peak_memory"), ("usage", "cpu_time"), ("metrics", "accuracy"), ("group", "kind"), ("group", "name"))),
+    *((("usage", "peak_memory"), ("usage", "cpu_time"), ("metrics", "accuracy"))),
+    *((("group", "kind"), ("group", "name"))),
 ]  # fmt: skip
 
 

@@ -23,7 +23,8 @@ class TestHyperparameters:
     @pytest.mark.parametrize(
         ("name", "text", "values"),
         [
-            ("a.yaml", "rate: 0.1\nn: {a: [1, {b: x}], c: null}\n", {"rate": 0.1, "n.a.0": 1, "n.a.1.b": "x", "n.c": None}),
+            ("a.yaml", "rate: 0.1\nn: {a: [1, {b: x}], c: null}\n",
+             {"rate": 0.1, "n.a.0": 1, "n.a.1.b": "x", "n.c": None}),
             ("a.yml", "on: yes", {"True": True}),
             ("a.json", '{"rate": 1e-3, "deep": {"list": [true]}}', {"rate": 0.001, "deep.list.0": True}),
             ("a.json", "[1, 2]", {"0": 1, "1": 2}),
@@ -180,7 +181,7 @@ HASH = "a" * 64
          {"name": "apptainer", "version": "1.3.4"}),
         (f"singularity-ce version 4.1.0-jammy\n\\{HASH}  /images/a\\nb.sif", {"id": f"sha256:{HASH}"},
          {"name": "singularity-ce", "version": "4.1.0-jammy"}),
-        ("home = /usr/bin\nversion = 3.11.7\nexecutable = x\n/e/lib/python3.11/site-packages/PyYAML-6.0.1.dist-info\n"
+        ("home = /usr/bin\nversion = 3.11.7\nexec = x\n/e/lib/python3.11/site-packages/PyYAML-6.0.1.dist-info\n"
          "/e/lib/python3.11/site-packages/a_b-1.0.post1.dist-info",
          {"python": "3.11.7", "packages": {"PyYAML": "6.0.1", "a_b": "1.0.post1"}}, {}),
         ("version_info = 3.12.1.final.0", {"python": "3.12.1.final.0", "packages": {}}, {}),

@@ -417,9 +417,7 @@ class TestLogs:
         assert "cannot read the log" in result.err
 
     @pytest.mark.parametrize("words", [[], ["--follow"], ["--stdout"], ["--stderr"]], ids=str)
-    def test_a_run_that_has_written_nothing(
-        self, mlbox: Call, put: Put, store: RunStore, words: list[str]
-    ) -> None:
+    def test_a_run_that_has_written_nothing(self, mlbox: Call, put: Put, store: RunStore, words: list[str]) -> None:
         record = put("aaaaaaaa")
         shutil.rmtree(store.path(record.id))
         assert mlbox_bytes(mlbox, *words) == (0, b"", b"")
