@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from mlcommons_box import __version__
+from mlcommons_box.errors import BoxError
+from mlcommons_box.model import PlatformOptions, SlurmOptions, SshOptions
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.process import Command, redacted, redacted_words
 from mlcommons_box.process_tree import is_running, start_ticks
@@ -165,7 +167,22 @@ def plan_data(plan: RunPlan) -> dict[str, Any]:
         "options": _redacted_data(as_data(plan.platform.options)),
         "arguments": _redacted_data(plan.platform.arguments),
         "ca_bundle": str(plan.ca_bundle) if plan.ca_bundle else None,
+        **_inner(plan.box.root, plan.platform.options),
     }
+
+
+def _inner(root: Path, options: PlatformOptions) -> dict[str, Any]:
+    """The platform that a host or a queue runs the task on, which decides more than their own."""
+    if not isinstance(options, SshOptions | SlurmOptions):
+        return {}
+    from mlcommons_box.runners.inner import inner_platform
+
+    try:
+        inner = inner_platform(root, options.platform)
+    except BoxError:
+        return {}
+    own = {"runner": inner.runner, "options": as_data(inner.options), "arguments": inner.arguments}
+    return {"inner": {**_redacted_data(own), **_inner(root, inner.options)}}
 
 
 def moment(text: str) -> datetime:

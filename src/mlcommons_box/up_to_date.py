@@ -149,7 +149,7 @@ class Checker:
                 yield from changes_of_values(
                     "image", flat_image(before), flat_image({**image_reference(plan), **now})
                 )
-        elif not is_made_from_build(plan):
+        elif not (is_made_from_build(plan) or "packages" in before):  # which requirements.txt decides
             reason = now if isinstance(now, str) else "the image that was used then is not known"
             yield Difference(
                 kind="image",
@@ -189,7 +189,8 @@ def flat_image(image: Mapping[str, Any]) -> dict[str, Any]:
 def settings_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What a platform says, in the data of a plan, that no image and no hash would show."""
     entrypoint = mapping_in(plan, "options").get("entrypoint")
-    settings = {"entrypoint": entrypoint, "arguments": plan.get("arguments"), "network": plan.get("network")}
+    settings = {"entrypoint": entrypoint, "inner platform": plan.get("inner")}
+    settings |= {"arguments": plan.get("arguments"), "network": plan.get("network")}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items() if value}
 
 

@@ -591,3 +591,20 @@ def test_a_box_that_the_node_does_not_see(slow: Slow) -> None:
     _, said = slow.unseen.communicate(timeout=120)
     assert slow.unseen.returncode == EX_UNAVAILABLE
     assert "as when its node does not see the box and the workspace; Slurm says FAILED, NonZeroExitCode" in said
+
+
+@pytest.mark.engine("slurm")
+@pytest.mark.parametrize("detached", [False, True], ids=["watched", "detached"])
+def test_a_record_says_on_which_node_and_in_what_it_ran(detached: bool, place: Path) -> None:
+    desk = Desk(place, "open(out + '/made', 'w').write('it')")
+    if detached:
+        desk.detach()
+        assert desk("wait").returncode == 0
+    else:
+        assert desk("run", "--platform=cluster").returncode == 0
+    record = desk.record()
+    assert record["machine"]["host"] in engines.SLURM_NODES
+    assert record["image"]["python"]
+    assert record["outputs"]["out"]["files"] >= 1
+    assert record["inputs"]["script"]["digest"]
+    assert record["unproved"] is None

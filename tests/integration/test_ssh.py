@@ -563,3 +563,24 @@ def test_the_example_box_gives_the_same_bytes_there(
     assert mnist.sha256(root / "workspace/model/model.keras") == SHA256
     assert (root / "workspace/model/learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert {path.stat().st_uid for path in root.rglob("*")} == {os.geteuid()}
+
+
+# ---- What the record proves ----------------------------------------------------------------------
+
+
+@pytest.mark.engine("ssh")
+@pytest.mark.parametrize("detached", [False, True], ids=["watched", "detached"])
+def test_a_record_says_where_and_in_what_it_ran(desk: Desk, detached: bool) -> None:
+    desk.script("open(out + '/made', 'w').write('it')")
+    if detached:
+        desk.run("--detach")
+        desk("wait")
+    else:
+        desk.run()
+    record = desk.record()
+    assert record["machine"]["host"] == engines.SSH_HOST  # type: ignore[index]
+    assert record["image"]["python"]  # type: ignore[index]
+    assert record["outputs"]["out"]["files"] == 1  # type: ignore[index]
+    assert record["unproved"] is None
+    shown, _ = desk("why", "--task=act", "--platform=lab")
+    assert shown.startswith("act: up to date")
