@@ -129,12 +129,12 @@ def cwltool(directory: Path, count: int, tool: Path) -> list[float]:
     (directory / "copy.cwl").write_text(
         "cwlVersion: v1.2\nclass: CommandLineTool\n"
         f"baseCommand: [{directory}/copy.sh, copy]\n"
-        "inputs: {data: {type: File, inputBinding: {prefix: --data=, separate: false}}}\n"
-        "arguments: [--out=out.txt]\noutputs: {out: {type: File, outputBinding: {glob: out.txt}}}\n"
+        "inputs: {data: {type: File, inputBinding: {position: 1, prefix: --data=, separate: false}}}\n"
+        "arguments: [{position: 2, valueFrom: --out=out.txt}]\noutputs: {out: {type: File, outputBinding: {glob: out.txt}}}\n"
     )
     (directory / "all.cwl").write_text(
         "cwlVersion: v1.2\nclass: Workflow\nrequirements: {ScatterFeatureRequirement: {}}\n"
-        "inputs: {data: File[]}\noutputs: {out: {type: File[], outputSource: copy/out}}\n"
+        'inputs: {data: "File[]"}\noutputs: {out: {type: "File[]", outputSource: copy/out}}\n'
         "steps: {copy: {run: copy.cwl, scatter: data, in: {data: data}, out: [out]}}\n"
     )
     files = "".join(f"  - {{class: File, path: data/{number}.txt}}\n" for number in range(count))
