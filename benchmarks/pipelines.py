@@ -130,7 +130,8 @@ def cwltool(directory: Path, count: int, tool: Path) -> list[float]:
         "cwlVersion: v1.2\nclass: CommandLineTool\n"
         f"baseCommand: [{directory}/copy.sh, copy]\n"
         "inputs: {data: {type: File, inputBinding: {position: 1, prefix: --data=, separate: false}}}\n"
-        "arguments: [{position: 2, valueFrom: --out=out.txt}]\noutputs: {out: {type: File, outputBinding: {glob: out.txt}}}\n"
+        "arguments: [{position: 2, valueFrom: --out=out.txt}]\n"
+        "outputs: {out: {type: File, outputBinding: {glob: out.txt}}}\n"
     )
     (directory / "all.cwl").write_text(
         "cwlVersion: v1.2\nclass: Workflow\nrequirements: {ScatterFeatureRequirement: {}}\n"

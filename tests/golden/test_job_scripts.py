@@ -133,6 +133,7 @@ exec cat -- ENV/pyvenv.cfg
 (
 exec find ENV/lib -maxdepth 3 -name '*.dist-info'
 )
+: >"$mlbox_run/identified"
 }
 RUN
 """
@@ -185,6 +186,7 @@ exec docker image inspect --format 'image {{.Id}}{{range .RepoDigests}}{{println
 (
 exec docker version --format 'engine docker {{.Server.Version}}'
 )
+: >"$mlbox_run/identified"
 }
 RUN
 """

@@ -66,4 +66,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
         patch.setenv(CACHE_VARIABLE, str(cache))
         result = mnist.run(root, "--all")
     assert result.returncode == 0, result.stdout + result.stderr
+    shutil.copytree(root, pristine(root), symlinks=True)
     return root
+
+
+def pristine(trained: Path) -> Path:
+    """The same box as it was then, whatever tests have run in it since."""
+    return trained.with_name("pristine mnist")

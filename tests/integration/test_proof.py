@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box.run_store import RunStore
+from tests.integration.conftest import pristine
 from tests.integration.mnist import MLBOX
 
 LOG = """\
@@ -26,7 +27,7 @@ def mlbox(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def box(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained box, so that it can be spoiled; its records name the copy's own files."""
     root = tmp_path / "mnist"
-    shutil.copytree(trained, root, symlinks=True)
+    shutil.copytree(pristine(trained), root, symlinks=True)
     journal = root / "workspace/.mlbox/runs.jsonl"
     journal.write_text(journal.read_text().replace(str(trained), str(root)))
     return root

@@ -201,10 +201,9 @@ def _preparation(job: Job, known: set[str]) -> str:
 
 
 def _identification(job: Job, known: set[str]) -> str:
-    """Says what a run uses, while it runs; it need not come to an end."""
-    return _function(
-        "identify", SCRIPT, f"echo {USES}", *(f"(\n{script_of(each, known)}\n)" for each in job.identify)
-    )
+    """Says what a run uses, while it runs; a second after the task, it need not come to an end."""
+    commands = (f"(\n{script_of(each, known)}\n)" for each in job.identify)
+    return _function("identify", SCRIPT, f"echo {USES}", *commands, ': >"$mlbox_run/identified"')
 
 
 def _quietly(commands: tuple[Command, ...], known: set[str]) -> list[str]:
@@ -362,6 +361,11 @@ mlbox_identity=$!
 follow task </dev/null >>"$mlbox_run/stdout.log" 2>>"$mlbox_run/stderr.log"
 [ -z "$mlbox_asked" ] || stop
 after
+mlbox_tries=10
+while [ ! -e "$mlbox_run/identified" ] && [ "$mlbox_tries" -gt 0 ]; do
+  mlbox_tries=$((mlbox_tries - 1))
+  sleep 0.1
+done
 kill "$mlbox_identity" 2>/dev/null
 [ -z "$mlbox_timed_out" ] || ended time 124
 [ -z "$mlbox_asked" ] || ended cancelled 143
