@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
@@ -19,6 +21,8 @@ from mlcommons_box.value import Value
 TIMEOUT = 30.0
 """Seconds in which an engine has to say what it is."""
 
+_SETTLED = 2_000_000_000
+"""So many nanoseconds after a change, another one shows in a file's times on every file system."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM = re.compile(r"\\?([0-9a-f]{64}) [ *]/.*")
 _VERSION = re.compile(r"(apptainer|singularity(?:-ce)?) version (\S+)", re.IGNORECASE)
@@ -52,6 +56,28 @@ def remembered_answer(command: Command, witnesses: Sequence[str | None], environ
     if header is not None and answer.succeeded:
         keep(file, header, said)
     return said
+
+
+def remembered_digest(path: Path, environ: Mapping[str, str]) -> str:
+    """The SHA-256 of a large file, which is read again only when it has changed; empty when it is not there.
+
+    Raises as :func:`~mlcommons_box.fingerprint.fingerprint` does.
+    """
+    from mlcommons_box.fingerprint import Memory, fingerprint
+
+    file = cache_directory(environ) / "engines" / file_name_of(str(path))
+    header = None
+    with suppress(OSError):
+        state = os.stat(path)
+        if max(state.st_mtime_ns, state.st_ctime_ns) < time.time_ns() - _SETTLED:
+            header = (str(path), state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
+    with suppress(Exception):
+        if header is not None:
+            return str(read_kept(file, header))
+    digest = fingerprint(path, Memory(None)).digest
+    if header is not None and digest:
+        keep(file, header, digest)
+    return digest
 
 
 def identity_of(text: str) -> Identity:

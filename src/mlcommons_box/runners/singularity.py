@@ -240,13 +240,12 @@ class SingularityRunner:
         )
 
     def identity(self, plan: SetupPlan) -> Identity:
-        from mlcommons_box.fingerprint import Memory, fingerprint
-        from mlcommons_box.runners.identity import identity_of, remembered_answer
+        from mlcommons_box.runners.identity import identity_of, remembered_answer, remembered_digest
 
         command = Command(argv=(self.executable, "--version"))
         engine = identity_of(remembered_answer(command, [self._which(self.executable)], self.environ)).engine
-        image = fingerprint(self.image(plan).path, Memory(cache_directory(self.environ)))
-        return Identity(image={"id": f"sha256:{image.digest}"} if image.digest else {}, engine=engine)
+        digest = remembered_digest(self.image(plan).path, self.environ)
+        return Identity(image={"id": f"sha256:{digest}"} if digest else {}, engine=engine)
 
     def scratch(self, plan: RunPlan) -> Path:
         """The directory that holds the task's home and ``/tmp`` while it runs."""
