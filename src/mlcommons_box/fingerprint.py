@@ -38,7 +38,7 @@ SMALL = 1 << 20
 _MEMORY_FILE = "fingerprints.sqlite3"
 _FORMAT = 2
 """Part of every key of the memory: raised when it holds something else."""
-_YOUNG = 2_000_000_000
+YOUNG = 2_000_000_000
 """Nanoseconds; the coarsest clock of a file system that is in use, FAT's, ticks every two seconds."""
 _BUFFER = 1 << 20
 
@@ -98,7 +98,7 @@ class Memory:
         """Remember what a tree held at the time ``now``."""
         if self.file is None:
             return
-        settled = [each for each in entries if max(each[2][:2]) < now - _YOUNG]
+        settled = [each for each in entries if max(each[2][:2]) < now - YOUNG]
         known = {name: (state, digests[name]) for name, _, state in settled if name in digests}
         is_sure = len(settled) == len(entries)
         kept = marshal.dumps((whole.kind, whole.digest, whole.files, whole.size)) if is_sure else None
@@ -176,15 +176,7 @@ class Content:
         known = {} if self.is_small else self.memory.recall(self.path)
         found = {name: known[name][1] for name, _, state in wanted if name in known and known[name][0] == state}
         unknown = [each for each in wanted if each[0] not in found]
-        try:
-            hashed = _hash_all(self.path, unknown)
-        except OSError as error:
-            raise _unreadable(Path(error.filename or self.path), error.strerror or str(error)) from error
-        for (name, _, state), (digest, hashed_state) in zip(unknown, hashed, strict=True):
-            if hashed_state != state:
-                raise _unreadable(self.path / name if name else self.path, "it was changed while it was read")
-            found[name] = digest
-        return found
+        return {**found, **digests_of(self.path, unknown)}
 
 
 def content(path: Path, memory: Memory, without: Collection[str] = ()) -> Content:
@@ -213,6 +205,20 @@ def look(path: Path | str, without: Collection[str] = ()) -> list[Entry]:
         raise _unreadable(Path(error.filename or path), error.strerror or str(error)) from error
     except ValueError as error:  # a stranger's record may name what can be no path
         raise _unreadable(Path(path), str(error)) from error
+
+
+def digests_of(path: Path, entries: Sequence[Entry]) -> dict[str, bytes]:
+    """The digests of files and links by their names, read now; raises when one does not look as it is said to."""
+    try:
+        hashed = _hash_all(path, entries)
+    except OSError as error:
+        raise _unreadable(Path(error.filename or path), error.strerror or str(error)) from error
+    found = {}
+    for (name, _, state), (digest, hashed_state) in zip(entries, hashed, strict=True):
+        if hashed_state != state:
+            raise _unreadable(path / name if name else path, "it was changed while it was read")
+        found[name] = digest
+    return found
 
 
 def is_small(entries: Sequence[Entry]) -> bool:

@@ -35,7 +35,7 @@ def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
     """A memory for which even a new file is old."""
-    monkeypatch.setattr(module, "_YOUNG", -(10**12))
+    monkeypatch.setattr(module, "YOUNG", -(10**12))
     nothing_is_small(monkeypatch)
     return Memory(tmp_path / "cache")
 

@@ -11,8 +11,8 @@ from mlcommons_box.pipeline import Pipeline
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.runners.interface import Runner
-from mlcommons_box.scheduling import exit_status, run_all
-from mlcommons_box.standstill import Standstill
+from mlcommons_box.scheduling import Ended, exit_status, run_all
+from mlcommons_box.standstill import Picture, Standstill
 
 _DESCRIPTORS = 12
 """Files that a run has open at most: its pipes, its logs, and what waits for it."""
@@ -30,7 +30,7 @@ def run_many(
 ) -> int:
     """Run all of them and return the exit status.  Raises what keeps them from being started at all.
 
-    With a ``standstill``, what is up to date is left out; if that is all, it is remembered.
+    With a ``standstill``, what is up to date is left out; when all is in the end, it is remembered.
     What ended the only run, a defect of ours, and a reader of our output who has left, are raised too.
     """
     plans = pipeline.plans
@@ -38,6 +38,8 @@ def run_many(
     _check_descriptors(at_once)
     if not keep_going and len(plans) > 1:
         _check_inputs(pipeline)
+    picture = None if standstill is None else standstill.picture(plans)
+    is_unchanged = _unchanged(plans, runner) if standstill else lambda plan: None
     with _progress(plans, runner, terminal, at_once, as_json=as_json) as progress:
         ends = run_all(
             plans,
@@ -46,15 +48,33 @@ def run_many(
             keep_going=keep_going,
             observer_for=progress.observer_for,
             on_event=progress.on_event,
-            is_unchanged=_unchanged(plans, runner) if standstill else lambda plan: None,
+            is_unchanged=is_unchanged,
         )
-    if standstill is not None and all(each.state == "unchanged" for each in ends):
-        standstill.keep(plans)
     progress.finish(ends)
+    if standstill is not None:
+        _remember(standstill, picture, ends, plans, runner)
     for each in ends:
         if each.error is not None and (len(plans) == 1 or not isinstance(each.error, BoxError)):
             raise each.error
     return exit_status(ends)
+
+
+def _remember(
+    standstill: Standstill, before: Picture | None, ends: Sequence[Ended], plans: Sequence[RunPlan], runner: Runner
+) -> None:
+    """Remember how things stand, if all is up to date: when something has just run, all is looked at once more."""
+    states = {each.state for each in ends}
+    if states == {"unchanged"}:
+        picture = before
+    elif states <= {"unchanged", "succeeded"}:
+        picture = standstill.picture(plans)
+        is_unchanged = _unchanged(plans, runner)
+        if picture is None or not all(map(is_unchanged, plans)):
+            return
+    else:
+        return
+    if picture is not None:
+        standstill.keep(picture)
 
 
 def _progress(
