@@ -25,6 +25,7 @@ from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.presence import create_output_directories, missing_inputs, unusable_outputs
 from mlcommons_box.record import RunRecord, ended, new_record
 from mlcommons_box.run_store import RunStore
+from mlcommons_box.runners.identity import Identity
 from mlcommons_box.runners.interface import (
     Detachable,
     NotPrepared,
@@ -166,7 +167,11 @@ class RecordingObserver(LogWriter):
     def end(self, outcome: Outcome, duration: float) -> None:
         """The run has ended."""
         self.record = ended(
-            replace(self.record, **self._proof(), usage={} if outcome.usage is None else as_data(outcome.usage)),
+            replace(
+                self.record,
+                **self._proof(outcome.identity),
+                usage={} if outcome.usage is None else as_data(outcome.usage),
+            ),
             outcome.status,
             exit_status=outcome.exit_status,
             reason=outcome.reason,
@@ -179,12 +184,16 @@ class RecordingObserver(LogWriter):
         self.record = replace(self.record, **self.evidence.at_start())
         self.store.write(self.record)
 
-    def _proof(self) -> dict[str, Any]:
+    def _proof(self, seen: Identity | None) -> dict[str, Any]:
         """What was found out; whoever does not want to wait for it interrupts once more."""
         try:
-            return self.evidence.at_end()
+            found = self.evidence.at_end()
         except (BoxError, KeyboardInterrupt) as error:
-            return {"unproved": getattr(error, "message", None) or "interrupted while its files were hashed"}
+            found = {"unproved": getattr(error, "message", None) or "interrupted while its files were hashed"}
+        if seen is not None:
+            for name, value in (("image", seen.image), ("engine", seen.engine), ("machine", seen.machine)):
+                found[name] = {**found.get(name, {}), **value}
+        return found
 
     def started(self, native_id: str) -> None:
         self.evidence.begin()

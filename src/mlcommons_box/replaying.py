@@ -11,7 +11,7 @@ from mlcommons_box.errors import BoxError, ConfigurationError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.record import RunRecord, mapping_in
+from mlcommons_box.record import RunRecord, mapping_in, plan_data
 from mlcommons_box.runners.interface import Identifiable, Runner
 from mlcommons_box.tree_store import TreeStore
 from mlcommons_box.up_to_date import flat_image, identity
@@ -74,7 +74,7 @@ def pinned(platform: Platform, record: RunRecord) -> Platform:
 
 
 def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore) -> Iterator[str]:
-    """Why the run cannot be replayed: what it read, its code or its image is not what it was."""
+    """Why the run cannot be replayed: what it read, its code, environment or image is not what it was."""
     for each in verify(record, trees):
         if each.kind == "output":
             continue
@@ -84,6 +84,9 @@ def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore
             yield f"{each.kind} {each.name}: {each.reason}"
     if record.code.get("definition") != definition_digest(plan.task):
         yield f"code tasks/{plan.task.file.name}: its parameters, network or environment changed"
+    before, now = mapping_in(record.plan, "environment"), plan_data(plan)["environment"]
+    for change in changes_of_values("environment", before, now):
+        yield f"environment {change.name}: {change.says}"
     if record.runner == plan.platform.runner and record.platform == plan.platform.name:
         yield from _obstacles_of_image(record, plan, runner)
 

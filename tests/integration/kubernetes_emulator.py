@@ -34,11 +34,29 @@ KINDS = {
     "pods": ("", "Pod"),
     "secrets": ("", "Secret"),
     "events": ("", "Event"),
+    "nodes": ("", "Node"),
     "jobs": ("batch", "Job"),
     "networkpolicies": ("networking.k8s.io", "NetworkPolicy"),
     "selfsubjectaccessreviews": ("authorization.k8s.io", "SelfSubjectAccessReview"),
 }
 """Resource -> its group and its kind; every version is v1."""
+NODE_NAME = "node-1"
+NODE: Data = {
+    "kind": "Node",
+    "apiVersion": "v1",
+    "metadata": {"name": NODE_NAME, "labels": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}},
+    "status": {
+        "capacity": {"cpu": "64", "memory": "131072Mi", "nvidia.com/gpu": "2"},
+        "nodeInfo": {
+            "architecture": "amd64",
+            "containerRuntimeVersion": "containerd://1.7.27",
+            "kernelVersion": "6.1.0-18-amd64",
+            "kubeletVersion": "v1.32.3",
+            "operatingSystem": "linux",
+        },
+    },
+}
+"""The node of every pod, as a kubelet describes it."""
 
 
 def now() -> str:
@@ -75,6 +93,7 @@ class Cluster:
         self.cut_output_after: int | None = None
         self.lose_pieces = 0
         self.is_allowed = True
+        self.shows_nodes = True
         self.path = os.environ["PATH"]
         self.grace: float = 10
         self.looks = 0
@@ -224,18 +243,20 @@ class Pod:
         child = self.running.get(container["name"])
         if child is None:
             return {"name": container["name"], "state": {"waiting": {"reason": "PodInitializing"}}}
+        known = {"name": container["name"], "imageID": f"registry.example/{container['name']}@sha256:{'ab' * 32}"}
         code = child.poll()
         if code is None:
-            return {"name": container["name"], "state": {"running": {"startedAt": now()}}}
+            return {**known, "state": {"running": {"startedAt": now()}}}
         code = code if code >= 0 else 128 - code
         ended: Data = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": now()}
         if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             ended["message"] = self.log(container["name"]).read_text("utf-8", "replace")[-2048:]
-        return {"name": container["name"], "state": {"terminated": ended}}
+        return {**known, "state": {"terminated": ended}}
 
     def _live(self) -> None:
         spec = self.data["spec"]
         time.sleep(0.1)
+        spec["nodeName"] = NODE_NAME
         code = 0
         for container in spec.get("initContainers", ()):
             if not self.is_stopped:
@@ -356,6 +377,10 @@ class Handler(BaseHTTPRequestHandler):
         if rest == ["selfsubjectaccessreviews"]:
             what = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
             return {**what, "spec": {}, "status": {"allowed": self.cluster.is_allowed}}
+        if rest[0] == "nodes":
+            if not self.cluster.shows_nodes:
+                raise Refused(403, "Forbidden", 'nodes is forbidden: User "me" cannot get resource "nodes"')
+            return NODE
         if rest[0] != "namespaces" or len(rest) < 3:
             raise Refused(404, "NotFound", f"the server could not find the requested resource {group} {path}")
         namespace, resource, *name = rest[1:]
@@ -587,7 +612,7 @@ def discovery(words: list[str]) -> Data:
             {
                 "name": resource,
                 "singularName": kind.lower(),
-                "namespaced": kind != "SelfSubjectAccessReview",
+                "namespaced": kind not in ("Node", "SelfSubjectAccessReview"),
                 "kind": kind,
                 "verbs": ["create", "get", "list", "delete", "patch"],
             }

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mlcommons_box import execution
 from mlcommons_box.contract import RunnerContract, Scene
 from mlcommons_box.contract.runner import ODD_NAMES
 from mlcommons_box.contract.scene import BOX, eventually
@@ -25,7 +26,7 @@ from mlcommons_box.model import EnvironmentVariable, KubernetesOptions, Platform
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import kubernetes_manifest, kubernetes_run, kubernetes_transfer
 from mlcommons_box.value import replace
-from tests.conftest import write_files
+from tests.conftest import records_of, write_files
 from tests.integration.kubernetes_emulator import Refused, Server
 
 pytestmark = pytest.mark.engine("kubectl")
@@ -151,6 +152,20 @@ class TestWorkspaceInAClaim(KubernetesContract):
         (root / "workspace").mkdir(parents=True)
         (server.cluster.state / "claims").mkdir(parents=True)
         (server.cluster.state / "claims/ws").symlink_to(root / "workspace")
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_record_names_image_and_node(sent: Scene, server: Server, is_shown: bool) -> None:
+    server.cluster.shows_nodes = is_shown
+    execution.execute(sent.plan(""), sent.runner, sent.recorder)
+    (record,) = records_of(sent.root / "workspace")
+    digest = f"sha256:{'ab' * 32}"
+    assert record.image["id"] == digest
+    assert record.image["reference"] == "act:1"
+    assert record.image["digests"][0].endswith(f"@{digest}")
+    assert record.machine["host"] == "node-1"
+    assert record.machine.get("processors") == (64 if is_shown else None)
+    assert record.engine.get("version") == ("v1.32.3" if is_shown else None)
 
 
 # ---- A cluster that has trouble -------------------------------------------------------------------

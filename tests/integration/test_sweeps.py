@@ -21,6 +21,7 @@ from mlcommons_box.host import SSH_CONFIG_VARIABLE
 from tests import engines
 from tests.conftest import write_files
 from tests.integration import mnist
+from tests.integration.kubernetes_emulator import Server
 
 MLBOX = [sys.executable, "-m", "mlcommons_box"]
 BOX = {
@@ -302,6 +303,38 @@ def test_trials_on_another_host(desk: Desk) -> None:
     result = desk("sweep", "grid", "--platform=far", "--jobs=2", **{SSH_CONFIG_VARIABLE: str(engines.ssh_config())})
     assert result.returncode == 0, result.stderr
     assert len(desk.used("grid")) == 4
+
+
+@pytest.mark.engine("kubectl")
+def test_trials_on_kubernetes(desk: Desk, tmp_path: Path) -> None:
+    """By a real ``kubectl``, on a cluster that is an emulator."""
+    write_files(
+        desk.root, {"platforms/pods.yaml": "schema_type: mlbox_kubernetes\nschema_version: 1.1.0\nimage: toy:1\n"}
+    )
+    server = Server(tmp_path, program=("/usr/bin/env", "python3", str(desk.root / "build/toy.py")))
+    try:
+        result = desk("sweep", "grid", "--platform=pods", "--jobs=4", KUBECONFIG=str(server.kubeconfig))
+        assert eventually(lambda: not server.cluster.remaining()), server.cluster.remaining()
+    finally:
+        server.close()
+    check_grid(desk, result.returncode)
+    assert BEST in result.stderr
+    assert [each["kind"] for each in server.cluster.created].count("Job") == 12
+
+
+@pytest.mark.engine("podman")
+def test_trials_in_podman(desk: Desk) -> None:
+    image = f"mlbox-sweep-{os.getpid()}"
+    dockerfile = f'FROM {engines.BASE_IMAGE}\nCOPY toy.py /toy.py\nENTRYPOINT ["python3", "/toy.py"]\n'
+    head = "schema_type: mlbox_docker\nschema_version: 1.1.0\n"
+    platform = f"{head}image: {image}\ndocker_runtime: podman\n"
+    write_files(desk.root, {"build/Dockerfile": dockerfile, "platforms/podman.yaml": platform})
+    try:
+        result = desk("sweep", "grid", "--platform=podman", "--jobs=2")
+    finally:
+        subprocess.run(["podman", "rmi", "--force", image], check=True, capture_output=True)
+    check_grid(desk, result.returncode)
+    assert BEST in result.stderr
 
 
 # ---- The MNIST box -------------------------------------------------------------------------------

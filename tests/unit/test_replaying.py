@@ -11,7 +11,7 @@ import pytest
 
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import BoxError, ConfigurationError, UnavailableError
-from mlcommons_box.model import DockerOptions, Platform
+from mlcommons_box.model import DockerOptions, EnvironmentVariable, Platform
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.record import RunRecord
 from mlcommons_box.replaying import Replayed, compared, obstacles, pinned, replay_plan
@@ -83,9 +83,19 @@ def test_what_has_no_hash_is_unknown(bench: Bench, tmp_path: Path) -> None:
             assert again(bench, replace(record, outputs={"model": odd, "log": {}}), fresh)[1].state == "unknown"
 
 
+def other_environment(bench: Bench) -> None:
+    """The platform file says something else now."""
+    seed = EnvironmentVariable(name="SEED", value="7")
+    bench.platform = replace(bench.platform, environment=(*bench.platform.environment, seed))
+
+
 OBSTACLES: dict[str, tuple[Callable[[Bench], object], str]] = {
     "code": (edited("build/lib/net.py", "2", "3"), "code build/lib/net.py: its content changed"),
-    "task": (edited("tasks/train.yaml", "THREADS: 2", "THREADS: 3"), "code tasks/train.yaml: its parameters"),
+    "task": (
+        edited("tasks/train.yaml", "inputs:", "network: none\ninputs:"),
+        "code tasks/train.yaml: its parameters",
+    ),
+    "environment": (other_environment, "environment SEED: 7 is new"),
     "input": (edited("workspace/data/a.txt", "1", "3"), "input data/a.txt: its content changed"),
     "input file": (edited("workspace/settings.yaml", "0.1", "0.2"), "input settings: its content changed"),
     "gone": (lambda bench: (bench.workspace / "settings.yaml").unlink(), "input settings: it is not there"),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
@@ -32,10 +33,14 @@ _IMAGE_LINE = re.compile(r"(image|digest|engine) (\S.*)")
 
 
 class Identity(Value):
-    """``image`` has ``id`` and ``digests``, or ``python`` and ``packages``; ``engine`` ``name`` and ``version``."""
+    """``image`` has ``id`` and ``digests``, or ``python`` and ``packages``; ``engine`` ``name`` and ``version``.
+
+    ``machine`` is empty where the record tells it in another way; its keys are those of :mod:`.machine`.
+    """
 
     image: Mapping[str, Any]
     engine: Mapping[str, Any]
+    machine: Mapping[str, Any] = MappingProxyType({})
 
 
 def remembered_answer(command: Command, witnesses: Sequence[str | None], environ: Mapping[str, str]) -> str:

@@ -25,12 +25,14 @@ class Outcome(Value):
     ``exit_status`` is the task's own; 124 when it ran out of time, 128 plus the signal's number when a signal
     ended it.  A status that could not be learned is ``lost``, never ``succeeded``.  ``reason`` says in words
     what the exit status does not.  ``usage`` is known where the task was a process of this machine's, and ours.
+    ``identity`` is what the run was in, if only the runner could see it, and only while it went on.
     """
 
     status: Status
     exit_status: int
     reason: str | None = None
     usage: Usage | None = aside(default=None)
+    identity: Identity | None = aside(default=None)
 
 
 class NotPrepared(Exception):

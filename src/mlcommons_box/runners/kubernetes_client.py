@@ -49,15 +49,13 @@ class Client:
     def data(self, *words: str) -> Mapping[str, Any] | None:
         """What a ``get`` found; None when the cluster did not answer this time."""
         answer = self.ask("get", *words, "--output=json")
-        if answer.succeeded:
-            try:
-                found = json.loads(answer.stdout)
-            except ValueError:
-                return None
-            return found if isinstance(found, dict) else None
-        if not is_passing(answer):
+        if not answer.succeeded and not is_passing(answer):
             fail("look at the run", answer)
-        return None
+        return _object(answer)
+
+    def data_if_shown(self, *words: str) -> Mapping[str, Any] | None:
+        """What a ``get`` found; None also when the cluster does not show it to us."""
+        return _object(self.ask("get", *words, "--output=json"))
 
     def events(self, name: str) -> Mapping[str, Any] | None:
         """The events of an object."""
@@ -83,6 +81,17 @@ class Client:
             if found is not None and not found.get("items"):
                 return
             time.sleep(_SOON)
+
+
+def _object(answer: Answer) -> Mapping[str, Any] | None:
+    """What was answered as JSON; None when nothing was."""
+    if not answer.succeeded:
+        return None
+    try:
+        found = json.loads(answer.stdout)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def is_passing(answer: Answer) -> bool:

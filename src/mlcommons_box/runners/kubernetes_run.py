@@ -19,8 +19,10 @@ from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream, stream
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
+from mlcommons_box.runners.identity import Identity
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.kubernetes_client import Client, fail
+from mlcommons_box.runners.kubernetes_evidence import identity_of_pod
 from mlcommons_box.runners.kubernetes_logs import Log
 from mlcommons_box.runners.kubernetes_manifest import TASK, as_text, job_name, manifest, options_of, selector
 from mlcommons_box.runners.kubernetes_scripts import END
@@ -28,6 +30,7 @@ from mlcommons_box.runners.kubernetes_state import State, state_of
 from mlcommons_box.runners.kubernetes_transfer import TransferError, fetch, say, send
 from mlcommons_box.runners.kubernetes_trouble import explain, raise_refusal, without_outputs
 from mlcommons_box.runners.kubernetes_volumes import layout
+from mlcommons_box.value import replace
 
 CREATE = ("create", "--filename=-", "--output=jsonpath={.kind} {.metadata.namespace} {.metadata.uid}{'\\n'}")
 SOONEST, LATEST = 0.5, 10.0
@@ -74,6 +77,7 @@ class JobRun:
         self.deadline = float("inf")
         self.signals: list[int] = []
         self.answered = self.refused = self.alive = time.monotonic()
+        self.identity: Identity | None = None
         self.said: str | None = None
         self.is_sent = False
         self.is_kept = False
@@ -98,7 +102,7 @@ class JobRun:
                 self._prepared()
             if not self.is_kept:
                 self.remove(wait=outcome.status != "succeeded")
-        return outcome
+        return replace(outcome, identity=self.identity)
 
     def _create(self) -> None:
         if self.plan.timeout is not None:
@@ -142,6 +146,7 @@ class JobRun:
                 interval = SOONEST
             elif state is not None and state.pod and phase == "running":
                 self._prepared()
+                self._identify(state)
                 self._follow(state.pod)
                 interval = SOONEST
             elif state is not None and state.reason:
@@ -211,6 +216,7 @@ class JobRun:
         if outcome is None:
             raise ValueError("a run that has ended has an outcome")
         self._prepared()
+        self._identify(state)
         if state.pod is not None:
             self._rest_of_the_log(state.pod)
         if not self._has_outputs() or outcome.status == "lost":
@@ -253,6 +259,13 @@ class JobRun:
         except BoxError as error:
             return without_outputs(outcome, error.message)
         return outcome
+
+    def _identify(self, state: State) -> None:
+        """Note which image and which node the task has, once both are known."""
+        if self.identity is None and state.image_id and state.node:
+            self.identity = identity_of_pod(
+                state.image_id, state.node, self.client.data_if_shown("node", state.node)
+            )
 
     def _has_outputs(self) -> bool:
         return any(place.parameter.direction == "output" for place in self.where.sent)

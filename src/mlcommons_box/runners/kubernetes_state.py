@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.kubernetes_manifest import FIRST, TASK, TRANSFER_CONTAINER
-from mlcommons_box.value import Value
+from mlcommons_box.value import Value, replace
 
 Data = Mapping[str, Any]
 Phase = Literal["waiting", "receiving", "running", "ended", "unusable"]
@@ -37,7 +37,8 @@ class State(Value):
     ``waiting``: no container runs; ``receiving``: the first container waits for what is sent; ``running``: the
     task's container runs; ``ended``: there is an outcome; ``unusable``: the task cannot start, and ``reason`` says
     why.  While it waits, ``reason`` says for what.  ``status`` is that of a first container that failed.
-    ``is_open`` is whether outputs can be fetched from it.
+    ``is_open`` is whether outputs can be fetched from it.  ``image_id`` is what the task's container is of, and
+    ``node`` where its pod is.
     """
 
     phase: Phase
@@ -46,6 +47,8 @@ class State(Value):
     outcome: Outcome | None = None
     status: int | None = None
     is_open: bool = False
+    image_id: str | None = None
+    node: str | None = None
 
 
 def state_of(found: Data, timeout: float | None = None) -> State:
@@ -54,6 +57,11 @@ def state_of(found: Data, timeout: float | None = None) -> State:
     job = next((item for item in items if item.get("kind") == "Job"), None)
     pods = [item for item in items if item.get("kind") == "Pod"]
     pod = max(pods, key=lambda each: str(_get(each, "metadata", "creationTimestamp")), default=None)
+    image_id = _get(_container(pod, "containerStatuses", TASK), "imageID") or None
+    return replace(_state_of(job, pod, timeout), image_id=image_id, node=_get(pod, "spec", "nodeName") or None)
+
+
+def _state_of(job: Data | None, pod: Data | None, timeout: float | None) -> State:
     name = None if pod is None else str(_get(pod, "metadata", "name"))
     outcome = _outcome(job, pod, timeout)
     is_open = _get(_container(pod, "containerStatuses", TRANSFER_CONTAINER), "state", "running") is not None
