@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mlcommons_box.cache import CACHE_VARIABLE
-from mlcommons_box.cli.selection import PLATFORM_VARIABLE
 from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
+from mlcommons_box.selection import PLATFORM_VARIABLE
 from tests import engines
 
 pytest.register_assert_rewrite("mlcommons_box.contract")

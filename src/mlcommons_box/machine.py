@@ -21,10 +21,14 @@ sed -n 's/^Model:[[:space:]]*//p' /proc/driver/nvidia/gpus/*/information"""
 _FACTS = 7
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def this_machine() -> dict[str, Any]:
     """Host, system, processors that this process may use, memory in bytes, and the names of GPUs."""
     system = os.uname()
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = [
         found[1].strip()
         for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
@@ -38,7 +42,7 @@ def this_machine() -> dict[str, Any]:
         "release": system.release,
         "architecture": system.machine,
         "processor": model[1] if model else None,
-        "processors": processors,
+        "processors": processors(),
         "memory": int(memory[1]) * 1024 if memory else None,
         "gpus": gpus,
     }

@@ -91,6 +91,14 @@ def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore
         yield from _obstacles_of_image(record, plan, runner)
 
 
+def refuse_obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore) -> None:
+    """Raise :class:`ConfigurationError` with everything that keeps the run from being replayed."""
+    found = list(obstacles(record, plan, runner, trees))
+    if found:
+        lines = "\n".join(f"  {each}" for each in found)
+        raise ConfigurationError(f"the run {record.id} cannot be replayed\n{lines}")
+
+
 def _obstacles_of_image(record: RunRecord, plan: RunPlan, runner: Runner) -> Iterator[str]:
     if not isinstance(runner, Identifiable) or identity(record.image) is None:
         return

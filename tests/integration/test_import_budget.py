@@ -95,3 +95,9 @@ def test_looking_at_records_imports_no_runner_and_nothing_heavy(make_box: MakeBo
         "hashlib",
         "tempfile",
     }
+
+
+def test_the_package_loads_its_names_when_they_are_used() -> None:
+    code = "import sys; before = set(sys.modules); import mlcommons_box; print(*set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) <= {"mlcommons_box", "__future__"}

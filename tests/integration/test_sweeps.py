@@ -283,7 +283,7 @@ def test_a_killed_command_loses_nothing(desk: Desk) -> None:
 
 @pytest.mark.engine("slurm")
 def test_an_interrupt_ends_the_waiting_and_not_the_trials(desk: Desk) -> None:
-    desk.slow_down(1)
+    desk.slow_down(2)
     command = desk.command("sweep", "grid", "--platform=cluster")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

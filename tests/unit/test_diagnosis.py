@@ -9,7 +9,6 @@ from typing import ClassVar
 import pytest
 
 from mlcommons_box.cli.doctor import _CHOICES
-from mlcommons_box.cli.selection import _BEST_FIRST
 from mlcommons_box.diagnosis import docker, local, machine, podman, singularity
 from mlcommons_box.diagnosis.asking import Answer
 from mlcommons_box.diagnosis.docker import DockerEvidence
@@ -18,6 +17,7 @@ from mlcommons_box.diagnosis.local import LocalEvidence
 from mlcommons_box.diagnosis.machine import Disk, Gpus
 from mlcommons_box.diagnosis.podman import PodmanEvidence
 from mlcommons_box.diagnosis.singularity import Kernel, SingularityEvidence
+from mlcommons_box.selection import _BEST_FIRST
 from mlcommons_box.value import replace
 
 NO_GPUS = Gpus()

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.cli import selection
-from mlcommons_box.cli.selection import PLATFORM_VARIABLE
+from mlcommons_box import selection
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import ConfigurationError, DefinitionError, UsageError
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import SetupPlan
 from mlcommons_box.runners.docker import DockerRunner
 from mlcommons_box.runners.singularity import SingularityRunner
+from mlcommons_box.selection import PLATFORM_VARIABLE
 from tests.conftest import MakeBox
 
 DOCKER = "schema_version: 1.0.0\nschema_type: mlbox_docker\nimage: example/echo:1\ndocker_runtime: docker\n"

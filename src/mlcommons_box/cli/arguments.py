@@ -121,7 +121,9 @@ def box_path(arguments: argparse.Namespace) -> str:
 def jobs(word: str) -> int:
     """How many runs at a time a word means.  Raises :class:`UsageError`."""
     if word == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        from mlcommons_box.machine import processors
+
+        return processors()
     import re
 
     if not re.fullmatch(r"[1-9][0-9]{0,5}", word):

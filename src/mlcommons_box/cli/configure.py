@@ -21,12 +21,12 @@ from mlcommons_box.cli.arguments import (
     verbosity,
 )
 from mlcommons_box.cli.observer import TerminalObserver
-from mlcommons_box.cli.selection import select_platform
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.planning import plan_setup
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform
 
 EXAMPLES = """\
 examples:

@@ -11,9 +11,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from mlcommons_box.cli.selection import PLATFORM_VARIABLE
 from mlcommons_box.cli.terminal import uses_colour
 from mlcommons_box.errors import EX_UNAVAILABLE
+from mlcommons_box.selection import PLATFORM_VARIABLE
 
 if TYPE_CHECKING:
     from mlcommons_box.diagnosis.findings import Examination

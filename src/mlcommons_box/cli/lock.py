@@ -15,7 +15,6 @@ from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
 from mlcommons_box.cli.arguments import add_box, add_platform, add_verbosity, add_workspace, box_path, verbosity
 from mlcommons_box.cli.observer import TerminalObserver
-from mlcommons_box.cli.selection import select_platform
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
@@ -25,6 +24,7 @@ from mlcommons_box.planning import plan_setup
 from mlcommons_box.report.differences import differences_text
 from mlcommons_box.runners.interface import Identifiable
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform
 
 EXAMPLES = """\
 examples:

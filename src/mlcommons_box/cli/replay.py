@@ -24,17 +24,17 @@ from mlcommons_box.cli.arguments import (
     verbosity,
 )
 from mlcommons_box.cli.observer import TerminalObserver
-from mlcommons_box.cli.selection import select_platform
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
-from mlcommons_box.errors import ConfigurationError, UsageError
+from mlcommons_box.errors import UsageError
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
-from mlcommons_box.replaying import Replayed, compared, obstacles, pinned, replay_plan
+from mlcommons_box.replaying import Replayed, compared, pinned, refuse_obstacles, replay_plan
 from mlcommons_box.report.differences import replayed_text
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform
 from mlcommons_box.tree_store import tree_store
 from mlcommons_box.value import as_data
 
@@ -72,10 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         plan = replay_plan(record, box, platform, workspace)
         runner = runner_for(platform)
-        stands_in_the_way = list(obstacles(record, plan, runner, trees))
-        if stands_in_the_way:
-            lines = "\n".join(f"  {each}" for each in stands_in_the_way)
-            raise ConfigurationError(f"the run {record.id} cannot be replayed\n{lines}")
+        refuse_obstacles(record, plan, runner, trees)
         execution.check(plan, runner)
     except BaseException:
         workspace.rmdir()

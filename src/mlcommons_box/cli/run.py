@@ -28,7 +28,6 @@ from mlcommons_box.cli.arguments import (
     verbosity,
 )
 from mlcommons_box.cli.observer import TerminalObserver
-from mlcommons_box.cli.selection import select_platform, select_runs
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
@@ -39,6 +38,7 @@ from mlcommons_box.planning import RunPlan, plan_run, plan_setup
 from mlcommons_box.process import Command
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform, select_runs
 
 if TYPE_CHECKING:
     from mlcommons_box.standstill import Standstill
@@ -119,7 +119,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if unchanged is not None:
             terminal.success(f"{len(unchanged)} unchanged")
             return 0
-    runs = select_runs(definitions, box, arguments.tasks, platform, every=arguments.all, terminal=terminal)
+    runs = select_runs(definitions, box, arguments.tasks, platform, every=arguments.all, note=terminal.note)
     pipeline = Pipeline(_plans(arguments, box, runs, platform))
     if arguments.dry_run:
         return _show(pipeline.ordered, runner)

@@ -28,8 +28,7 @@ from mlcommons_box.cli.arguments import (
     verbosity,
 )
 from mlcommons_box.cli.run import seconds_of
-from mlcommons_box.cli.selection import select_platform
-from mlcommons_box.cli.sweep_run import SweepRun
+from mlcommons_box.cli.sweep_progress import SweepOnTerminal
 from mlcommons_box.cli.terminal import Terminal, uses_colour
 from mlcommons_box.definition.loader import load_sweep
 from mlcommons_box.definition.places import BOX_FILE, SWEEP_DIRECTORY, box_root, find_file, name_below, yaml_files
@@ -50,7 +49,9 @@ from mlcommons_box.report.sweeps import (
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform
 from mlcommons_box.sweep import value_sets
+from mlcommons_box.sweep_run import SweepRun
 from mlcommons_box.sweeping import past_trials
 from mlcommons_box.trials import Trial, TrialPlanner, trial_planner
 from mlcommons_box.value import as_data
@@ -125,14 +126,14 @@ def execute(arguments: argparse.Namespace) -> int:
         ca_bundle=ca_bundle(arguments),
     )
     runner = runner_for(platform)
+    shows_output = arguments.verbose and not _prints_data(arguments)
     sweep_run = SweepRun(
         planner,
         runner,
-        terminal,
-        jobs=arguments.jobs,
+        SweepOnTerminal(terminal, runner, planner.template, shows_output=shows_output),
+        jobs=arguments.jobs if arguments.jobs in (None, "auto") else jobs(arguments.jobs),
         again=arguments.again,
         share_gpus=arguments.share_gpus,
-        shows_output=arguments.verbose and not _prints_data(arguments),
     )
     if arguments.dry_run:
         return _show_plan(planner, sweep_run, runner, as_json=arguments.json)

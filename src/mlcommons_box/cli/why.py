@@ -19,7 +19,6 @@ from mlcommons_box.cli.arguments import (
     box_path,
     complete_runs,
 )
-from mlcommons_box.cli.selection import select_platform, select_runs
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
@@ -29,6 +28,7 @@ from mlcommons_box.report.differences import differences_text
 from mlcommons_box.report.problems import shown
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.registry import runner_for
+from mlcommons_box.selection import select_platform, select_runs
 from mlcommons_box.up_to_date import Checker, LastRuns, Verdict
 from mlcommons_box.value import as_data
 
@@ -62,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     definitions = RememberedDefinitions(box_root(box_path(arguments)), cache_directory(os.environ))
     box = definitions.load_box()
     platform = select_platform(definitions, box, arguments.platform, arguments.runner)
-    runs = select_runs(definitions, box, arguments.tasks, platform, every=not arguments.tasks, terminal=terminal)
+    runs = select_runs(definitions, box, arguments.tasks, platform, every=not arguments.tasks, note=terminal.note)
     plans = in_data_order([plan_run(box, run, platform, workspace=arguments.workspace) for run in runs])
     checker = Checker(runner_for(platform), LastRuns(RunStore(plans[0].workspace)))
     verdicts = {plan.run: checker.check(plan) for plan in plans}

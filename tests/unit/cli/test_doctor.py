@@ -9,10 +9,10 @@ import pytest
 
 from mlcommons_box.cli.doctor import first_choice
 from mlcommons_box.cli.main import main
-from mlcommons_box.cli.selection import PLATFORM_VARIABLE
 from mlcommons_box.diagnosis.findings import Diagnosis, Examination, Finding, Machine, absent
 from mlcommons_box.errors import EX_UNAVAILABLE, EX_USAGE
 from mlcommons_box.report.diagnoses import examination_text
+from mlcommons_box.selection import PLATFORM_VARIABLE
 
 GOOD = Diagnosis(
     engine="podman",

@@ -1,11 +1,10 @@
-"""Which runs and which platform a command means."""
+"""Which runs and which platform of a box somebody means."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import (
     PLATFORM_DIRECTORY,
@@ -22,7 +21,7 @@ from mlcommons_box.planning import plan_setup
 from mlcommons_box.runners.registry import runner_for
 
 PLATFORM_VARIABLE = "MLCOMMONS_BOX_PLATFORM"
-"""The platform to use where none is named on the command line."""
+"""The platform to use where none is named."""
 _BEST_FIRST = ("docker", "singularity")
 
 
@@ -70,11 +69,11 @@ def select_runs(
     platform: Platform,
     *,
     every: bool,
-    terminal: Terminal,
+    note: Callable[[str], object],
 ) -> list[RunConfiguration]:
-    """The run configurations that a command means: those that are given, or all in the order of the box's tasks.
+    """The run configurations that are meant: those that are given, or all in the order of the box's tasks.
 
-    With ``every`` those that only Kubernetes can run are left out elsewhere, which is said.
+    With ``every`` those that only Kubernetes can run are left out elsewhere, which is told to ``note``.
     """
     if given:
         named = [find_file(box.root, RUN_DIRECTORY, each, "run configuration") for each in given]
@@ -97,7 +96,7 @@ def select_runs(
     runs = [definitions.load_run_configuration(file, box) for file in files]
     for run in runs:
         if not _suits(run, platform):
-            terminal.note(f"left out: {run.name!r} keeps its data in Kubernetes volume claims")
+            note(f"left out: {run.name!r} keeps its data in Kubernetes volume claims")
     return sorted((run for run in runs if _suits(run, platform)), key=lambda run: (order.index(run.task), run.name))
 
 

@@ -1,20 +1,16 @@
-"""Runs a sweep for somebody who looks on: which trials are due, which go on, and what came out."""
+"""One run of a sweep, for whoever looks on: which trials are due, which go on, and what came out."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
-from mlcommons_box.cli.arguments import jobs as jobs_of
-from mlcommons_box.cli.observer import TerminalObserver, show_end
-from mlcommons_box.cli.sweep_progress import TrialProgress, label, show_last_words
-from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.rules import did_you_mean, nearest
 from mlcommons_box.errors import (
     EX_INTERRUPTED,
@@ -24,14 +20,15 @@ from mlcommons_box.errors import (
     MissingInputError,
     UsageError,
 )
+from mlcommons_box.machine import processors
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.record import RunRecord
 from mlcommons_box.report.sweeps import TrialResult, result_of
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool, devices_here
-from mlcommons_box.runners.interface import Detachable, Runner
-from mlcommons_box.scheduling import exit_status
+from mlcommons_box.runners.interface import Detachable, Observer, Runner
+from mlcommons_box.scheduling import Event, exit_status
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import (
     Finished,
@@ -47,32 +44,74 @@ from mlcommons_box.sweeping import (
     wait_for,
 )
 from mlcommons_box.trials import Trial, TrialPlanner, numbered
-from mlcommons_box.value import replace
 
 if TYPE_CHECKING:
     from mlcommons_box.searching import Search
 
 
+class TrialWatcher(Protocol):
+    """Who is told of trials that run here, at most some of them at a time."""
+
+    def add(self, numbers: Mapping[str, int]) -> None:
+        """These are about to run: the numbers of trials, by the ids of their runs."""
+
+    def observer_for(self, plan: RunPlan) -> Observer:
+        """Who is told what happens in one trial."""
+
+    def on_event(self, event: Event) -> None:
+        """Something happened to one trial."""
+
+    def waits(self, plan: RunPlan, devices: int) -> None:
+        """A trial waits until so many GPUs are free."""
+
+
+class Onlooker(Protocol):
+    """Who is told what a sweep does."""
+
+    def step(self, message: str) -> None:
+        """Something begins."""
+
+    def success(self, message: str) -> None:
+        """Something has come to a good end."""
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+
+    def failure(self, error: BoxError) -> None:
+        """What kept the only trial from being started."""
+
+    def ended(self, number: object, record: RunRecord) -> None:
+        """A trial that went on without us has ended."""
+
+    def observer(self) -> Observer:
+        """Who is told how trials are started that go on without us."""
+
+    def watching(self, total: int, at_once: int) -> AbstractContextManager[TrialWatcher]:
+        """Who is told of trials that run here."""
+
+
 class SweepRun:
-    """One call of the command for one sweep."""
+    """One run of one sweep; ``jobs`` trials at a time, ``auto`` for as many as there are GPUs, or else processors.
+
+    ``again`` runs trials too that have succeeded before.  With ``share_gpus`` several trials may use one GPU.
+    Raises :class:`ConfigurationError` when there are too few GPUs.
+    """
 
     def __init__(
         self,
         planner: TrialPlanner,
         runner: Runner,
-        terminal: Terminal,
+        onlooker: Onlooker,
         *,
-        jobs: str | None,
-        again: bool,
-        share_gpus: bool,
-        shows_output: bool,
+        jobs: int | Literal["auto"] | None = None,
+        again: bool = False,
+        share_gpus: bool = False,
     ) -> None:
         self.planner = planner
         self.sweep = planner.sweep
         self.runner = runner
-        self.terminal = terminal
+        self.onlooker = onlooker
         self.again = again
-        self.shows_output = shows_output
         self.store = RunStore(planner.template.workspace)
         self.is_queue = goes_to_a_queue(planner.platform, runner, planner.template)
         self.pool = DevicePool(devices_here(os.environ), cache_directory(os.environ))
@@ -80,15 +119,15 @@ class SweepRun:
         self.jobs = self._jobs(jobs, available)
         self.devices = 0 if share_gpus else devices_per_trial(planner.platform, available, self.jobs)
         if self.is_queue and jobs is not None and self.sweep.method != "search":
-            terminal.note("the queue decides how many trials run at a time, and not --jobs")
+            onlooker.note("the queue decides how many trials run at a time, and not --jobs")
         self.statuses: list[int] = []
 
-    def _jobs(self, word: str | None, available: int) -> int:
-        if word == "auto" and available:
-            gpus = self.planner.platform.resources.gpus
-            each = devices_per_trial(self.planner.platform, available, available if gpus is None else 1)
-            return max(1, available // each) if each else jobs_of(word)
-        return jobs_of(word or "1")
+    def _jobs(self, given: int | Literal["auto"] | None, available: int) -> int:
+        if given != "auto":
+            return given or 1
+        gpus = self.planner.platform.resources.gpus
+        each = devices_per_trial(self.planner.platform, available, available if gpus is None else 1)
+        return max(1, available // each) if available and each else processors()
 
     def planned(self) -> list[Trial]:
         """The trials of a grid, a list or random draws, whether they have been run or not."""
@@ -129,7 +168,7 @@ class SweepRun:
             going_on = self._going_on()
             due = self._due([each for each in self.planned() if each.number not in going_on])
             if due:
-                start_all(due, self.runner, TerminalObserver(self.terminal))
+                start_all(due, self.runner, self.onlooker.observer())
         return [each.plan.id for each in due]
 
     def _check(self) -> None:
@@ -156,7 +195,7 @@ class SweepRun:
         return running
 
     def _wait_for_those_that_went_on(self, records: Mapping[int, RunRecord]) -> bool:
-        self.terminal.step(f"waiting for {_trials(len(records))} that went on without us")
+        self.onlooker.step(f"waiting for {_trials(len(records))} that went on without us")
         return self._wait([record.id for record in records.values()])
 
     def _due(self, trials: Sequence[Trial]) -> list[Trial]:
@@ -174,65 +213,56 @@ class SweepRun:
                 reasons[reason] += 1
         done = len(trials) - len(due)
         if done:
-            self.terminal.success(f"{done} of {len(trials)} trials have succeeded before; --again runs them again")
+            self.onlooker.success(f"{done} of {len(trials)} trials have succeeded before; --again runs them again")
         for reason, count in reasons.items():
             runs = "runs" if count == 1 else "run"
-            self.terminal.note(f"{_trials(count)} that had succeeded {runs} again: {reason}")
+            self.onlooker.note(f"{_trials(count)} that had succeeded {runs} again: {reason}")
         return due
 
     # ---- Running ---------------------------------------------------------------------------------
 
-    def _run(self, trials: Sequence[Trial], progress: TrialProgress | None = None) -> bool:
+    def _run(self, trials: Sequence[Trial], watcher: TrialWatcher | None = None) -> bool:
         """Run trials; False when an interrupt ended it."""
         if not trials:
             return True
         if self.is_queue:
             runner = self.planner.platform.runner
-            self.terminal.step(f"{self.sweep.name}: {_trials(len(trials))} with the {runner} runner")
-            start_all(trials, self.runner, Silent(TerminalObserver(self.terminal)))
+            self.onlooker.step(f"{self.sweep.name}: {_trials(len(trials))} with the {runner} runner")
+            start_all(trials, self.runner, Silent(self.onlooker.observer()))
             return self._wait([trial.plan.id for trial in trials])
-        if progress is None:
-            with self._progress(len(trials)) as progress:
-                return self._run_here(trials, progress)
-        return self._run_here(trials, progress)
+        if watcher is None:
+            with self.onlooker.watching(len(trials), self.jobs) as watcher:
+                return self._run_here(trials, watcher)
+        return self._run_here(trials, watcher)
 
-    def _run_here(self, trials: Sequence[Trial], progress: TrialProgress) -> bool:
-        progress.add({trial.plan.id: label(trial.number) for trial in trials})
+    def _run_here(self, trials: Sequence[Trial], watcher: TrialWatcher) -> bool:
+        watcher.add({trial.plan.id: trial.number for trial in trials})
         ends = run_here(
             trials,
             self.runner,
             jobs=min(self.jobs, len(trials)),
-            leases=Leases(self.pool, self.devices, partial(self._waits_for_devices, progress)),
-            observer_for=progress.observer_for,
-            on_event=progress.on_event,
+            leases=Leases(self.pool, self.devices, partial(watcher.waits, devices=self.devices)),
+            observer_for=watcher.observer_for,
+            on_event=watcher.on_event,
         )
         for each in ends:
             if each.error is not None and not isinstance(each.error, BoxError):
                 raise each.error
         if len(ends) == 1 and isinstance(ends[0].error, BoxError) and not ends[0].interrupted:
-            self.terminal.failure(ends[0].error)
+            self.onlooker.failure(ends[0].error)
         self.statuses.append(exit_status(ends))
         return not any(each.interrupted for each in ends)
-
-    def _progress(self, total: int) -> TrialProgress:
-        plans = [self.planner.template] * total
-        return TrialProgress(self.terminal, self.runner, plans, self.jobs, shows_output=self.shows_output)
-
-    def _waits_for_devices(self, progress: TrialProgress, plan: RunPlan) -> None:
-        progress.note(f"{progress.name(plan)} waits for {'a GPU' if self.devices == 1 else f'{self.devices} GPUs'}")
 
     def _wait(self, run_ids: Sequence[str]) -> bool:
         """Wait for trials that go on without us."""
 
         def ended(record: RunRecord) -> None:
-            show_end(replace(record, run=label(record.group.get("trial"))), self.terminal)
-            if record.status == "failed":
-                show_last_words(self.store, record.id, self.terminal)
+            self.onlooker.ended(record.group.get("trial"), record)
             self.statuses.append(EX_TEMPORARY if record.exit_status is None else record.exit_status)
 
-        if wait_for(self.store, run_ids, Silent(TerminalObserver(self.terminal)), ended):
+        if wait_for(self.store, run_ids, Silent(self.onlooker.observer()), ended):
             return True
-        self.terminal.note(
+        self.onlooker.note(
             f"the trials go on without us: 'mlbox sweep {self.sweep.name}' waits for them, "
             "and 'mlbox cancel' ends one"
         )
@@ -257,21 +287,23 @@ class SweepRun:
             search.tell(values, self._metric(number))
             known += 1
         if known:
-            self.terminal.success(f"{known} of {sweep.trials} trials have succeeded before; --again forgets them")
+            self.onlooker.success(f"{known} of {sweep.trials} trials have succeeded before; --again forgets them")
         due = max(0, (sweep.trials or 1) - known)
         with ExitStack() as stack:
-            progress = None if self.is_queue or not due else stack.enter_context(self._progress(due))
-            self._go_on_searching(search, max(past, default=0), due, progress)
+            watcher = None
+            if due and not self.is_queue:
+                watcher = stack.enter_context(self.onlooker.watching(due, self.jobs))
+            self._go_on_searching(search, max(past, default=0), due, watcher)
 
-    def _go_on_searching(self, search: Search, number: int, due: int, progress: TrialProgress | None) -> None:
+    def _go_on_searching(self, search: Search, number: int, due: int, watcher: TrialWatcher | None) -> None:
         while due > 0:
             proposed = search.ask(min(self.jobs, due))
             if not proposed:
-                self.terminal.note("all values of the space have been tried")
+                self.onlooker.note("all values of the space have been tried")
                 return
             trials = [self.planner.trial(number + each, values) for each, values in enumerate(proposed, 1)]
             number, due = number + len(trials), due - len(trials)
-            if not self._run(trials, progress):
+            if not self._run(trials, watcher):
                 return
             for trial in trials:
                 search.tell(trial.values, self._metric(trial.number))
