@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from tests import engines
 from tests.conftest import write_files
 from tests.integration.test_sweeps import BOX
 
+ROOT = Path(__file__).parents[2]
 DOUBLE = """\
 import sys
 paths = dict(argument[2:].split("=", 1) for argument in sys.argv[2:])
@@ -195,3 +200,20 @@ def test_data_is_plain(box: mlbox.Box) -> None:
     """What a notebook shows or stores needs no knowledge of ours."""
     record = mlbox.run(mlbox.plan(box, "first", platform="local"), on_output=None)
     assert json.loads(json.dumps(dict(record.outputs)))["double"]["files"] == 1
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    subprocess.run([sys.executable, ROOT / "tools/update_python_reference.py", "--check"], check=True)
+
+
+def test_the_example_of_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/reference/python-api.md").read_text("utf-8")
+    found = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert found
+    example = "examples/hello_world"
+    shutil.copytree(ROOT / example, tmp_path / example, ignore=shutil.ignore_patterns(".mlbox", "chats"))
+    monkeypatch.chdir(tmp_path)
+    exec(found[1], {})
+    assert capsys.readouterr().out == found[2]
