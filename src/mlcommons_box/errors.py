@@ -74,6 +74,10 @@ class BoxError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        """All of it: a traceback, as in a notebook, is the only place where it is seen."""
+        return _with_hint(self.message, self.hint)
+
 
 class UsageError(BoxError):
     """The caller asked for something that does not exist: a flag, a name, a combination."""
@@ -91,6 +95,11 @@ class ProblemsError(BoxError):
         count = len(self.problems)
         super().__init__(self.problems[0].message if count == 1 else f"{count} problems")
         self.exit_status = exit_status_of(self.problems)
+
+    def __str__(self) -> str:
+        """Every problem with its place."""
+        lines = [_with_hint(_place(each.location) + each.message, each.hint) for each in self.problems]
+        return "\n".join(lines if len(lines) == 1 else [self.message, *lines])
 
 
 class DefinitionError(ProblemsError):
@@ -136,6 +145,16 @@ class Interrupted(BoxError):
         super().__init__("interrupted")
         self.signal_number = signal_number
         self.exit_status = 128 + signal_number
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return f"{message}\n  help: {hint}" if hint else message
+
+
+def _place(location: Location | None) -> str:
+    if location is None:
+        return ""
+    return f"{location.file}:{location.line}:{location.column}: " if location.line else f"{location.file}: "
 
 
 def exit_status_of(problems: Sequence[Problem]) -> int:

@@ -95,6 +95,11 @@ class RunRecord(Value):
             for each in self.plan.get("parameters", ())
         )
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows in place of all that a record holds."""
+        took = "" if self.duration is None else f" in {self.duration:.1f} s"
+        printer.text(f"<run {self.id} of {self.run!r}: {self.status}{took}>")
+
     def refreshed(self) -> RunRecord:
         """The record as it has to be read now: a run that nobody watches any more is lost, not running."""
         if self.status == "running" and not self.detached and self.supervisor.is_alive() is False:

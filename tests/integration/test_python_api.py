@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,6 +147,23 @@ def test_every_mistake_is_data(root: Path) -> None:
     report = mlbox.validate(root)
     assert [problem.location.line for problem in report.problems if problem.location] == [4, 4]
     assert mlbox.validate(root, inputs=False).problems
+
+
+def test_an_error_says_all_of_it(root: Path) -> None:
+    """A traceback is the only place where a notebook shows it."""
+    write_files(root, {"tasks/double.yaml": FILES["tasks/double.yaml"].replace("inputs", "inptus")})
+    with pytest.raises(mlbox.DefinitionError) as error:
+        mlbox.load_box(root)
+    assert str(error.value) == f"{root}/tasks/double.yaml:3:1: unknown key 'inptus'\n  help: did you mean 'inputs'?"
+    with pytest.raises(mlbox.BoxError, match=r"there are no runs yet\n  help: "):
+        mlbox.find_run("absent", workspace=root)
+
+
+def test_a_record_is_one_line_in_a_notebook(box: mlbox.Box) -> None:
+    record = mlbox.run(mlbox.plan(box, "first", platform="local"), on_output=None)
+    said: list[str] = []
+    record._repr_pretty_(SimpleNamespace(text=said.append), False)
+    assert re.fullmatch(r"<run \S+ of 'first': succeeded in \d+\.\d s>", said[0])
 
 
 def test_in_another_thread(box: mlbox.Box) -> None:
