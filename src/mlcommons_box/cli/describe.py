@@ -5,13 +5,15 @@ Nothing is executed or written."""
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from mlcommons_box.checking import Report, check_box
 from mlcommons_box.cli.arguments import add_box, box_path
 from mlcommons_box.cli.terminal import uses_colour
-from mlcommons_box.errors import DefinitionError
+from mlcommons_box.definition.rules import did_you_mean, nearest
+from mlcommons_box.errors import DefinitionError, UsageError
 from mlcommons_box.model import Box, RunConfiguration
 
 if TYPE_CHECKING:
@@ -37,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--graph",
         nargs="?",
         const=_FORMATS[0],
-        choices=_FORMATS,
+        metavar="{" + ",".join(_FORMATS) + "}",
         help="draw the runs and the data that joins them, as mermaid (the default), dot or svg",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Describe the box; raises :class:`DefinitionError` when a file of it is wrong."""
+    _check_graph(arguments)
     report = check_box(box_path(arguments), inputs=False)
     if report.box is None or report.problems:
         raise DefinitionError(report.problems)
@@ -56,6 +59,19 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         _print_tables(report.box, report)
     return 0
+
+
+def _check_graph(arguments: argparse.Namespace) -> None:
+    """What follows ``--graph`` may be the box."""
+    if arguments.graph in (None, *_FORMATS):
+        return
+    if arguments.box is None and arguments.mlbox is None and os.path.lexists(arguments.graph):
+        arguments.box, arguments.graph = arguments.graph, _FORMATS[0]
+        return
+    raise UsageError(
+        f"--graph draws {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}, not {arguments.graph!r}",
+        hint=did_you_mean(nearest(arguments.graph, _FORMATS)),
+    )
 
 
 def _graph(box: Box, report: Report, form: str) -> str:

@@ -92,7 +92,7 @@ class TestUsage:
             (["run", "--jobs=many"], "--jobs takes a number from 1 on, or 'auto', not 'many'"),
             (["run", "--dry-run", "--json"], "--dry-run and --json exclude each other"),
             (["run", "--detach", "--jobs=2"], "--detach and --jobs exclude each other"),
-            (["describe", "--graph=png"], "invalid choice: 'png'"),
+            (["describe", "--graph=png"], "--graph draws mermaid, dot or svg, not 'png'"),
             (["describe", "--graph", "--json"], "not allowed with argument"),
             (["run", "--task=cpoy"], "there is no run configuration 'cpoy'; did you mean 'copy'?"),
             (["run", "--platform=dokcer"], "there is no platform 'dokcer'"),
@@ -226,6 +226,7 @@ class TestDescribe:
 
     def test_a_graph_is_for_mermaid_unless_named(self, make_box: MakeBox, mlbox: Call) -> None:
         assert mlbox("describe", make_box(), "--graph").out.startswith("flowchart LR\n")
+        assert mlbox("describe", "--graph", make_box()).out.startswith("flowchart LR\n")
 
     def test_a_wrong_box_is_an_error(self, make_box: MakeBox, mlbox: Call) -> None:
         assert mlbox("describe", make_box({"mlbox.yaml": "a: 1\n"})).status == EX_DEFINITION
