@@ -15,6 +15,7 @@ from mlcommons_box.cache import file_name_of
 from mlcommons_box.crew import Execute
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, PreparationError, UsageError
 from mlcommons_box.findings import definition_digest
+from mlcommons_box.journal import open_regular
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions, SshOptions
 from mlcommons_box.parameter_content import CODE, code_and_inputs, content_of_parameter
 from mlcommons_box.planning import BoundParameter, RunPlan
@@ -119,7 +120,7 @@ def alone(store: RunStore, sweep: str) -> Iterator[None]:
     path = store.workspace / ".mlbox" / f"sweep-{file_name_of(sweep)}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise CannotCreateError(f"cannot create {str(path)!r}: {error.strerror}") from error
     try:

@@ -84,6 +84,12 @@ def add_box_of_runs(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(box=None)
 
 
+def add_runs(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """``--task FILE``, as often as one likes."""
+    task = parser.add_argument("--task", dest="tasks", action="append", default=[], metavar="FILE", help=meaning)
+    task.completer = complete_runs  # type: ignore[attr-defined]
+
+
 def add_platform(parser: argparse.ArgumentParser) -> None:
     """``--platform FILE``."""
     argument = parser.add_argument(

@@ -19,11 +19,11 @@ from mlcommons_box.cli.arguments import (
     add_box,
     add_ca_bundle,
     add_platform,
+    add_runs,
     add_verbosity,
     add_workspace,
     box_path,
     ca_bundle,
-    complete_runs,
     jobs,
     verbosity,
 )
@@ -63,15 +63,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_box(parser)
-    task = parser.add_argument(
-        "--task",
-        dest="tasks",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="run configuration, or its short name: 'train' is run/train.yaml; may be repeated",
-    )
-    task.completer = complete_runs  # type: ignore[attr-defined]
+    add_runs(parser, "run configuration, or its short name: 'train' is run/train.yaml; may be repeated")
     parser.add_argument("--all", action="store_true", help="run all run configurations, in the order of the data")
     add_platform(parser)
     add_workspace(parser)

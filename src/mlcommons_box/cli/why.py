@@ -15,9 +15,9 @@ from mlcommons_box.cache import cache_directory
 from mlcommons_box.cli.arguments import (
     add_box,
     add_platform,
+    add_runs,
     add_workspace,
     box_path,
-    complete_runs,
 )
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
@@ -42,15 +42,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_box(parser)
-    task = parser.add_argument(
-        "--task",
-        dest="tasks",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="run configuration, or its short name; may be repeated (default: all of them)",
-    )
-    task.completer = complete_runs  # type: ignore[attr-defined]
+    add_runs(parser, "run configuration, or its short name; may be repeated (default: all of them)")
     add_platform(parser)
     add_workspace(parser)
     parser.add_argument("--json", action="store_true", help="print what has changed as JSON")
