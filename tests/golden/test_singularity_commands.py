@@ -122,6 +122,13 @@ def test_a_number_of_gpus_is_of_those_that_the_caller_may_use(
     ).replace(f" {IMAGE}", f" --nv {IMAGE}")
 
 
+def test_all_gpus_are_those_that_the_caller_may_use(root: Path) -> None:
+    environ = {**CALLER, "CUDA_VISIBLE_DEVICES": "3,5"}
+    line = run_line(root, platform_with(resources=Resources(gpus="all")), environ=environ)
+    assert f'{USER} APPTAINERENV_CUDA_VISIBLE_DEVICES="$CUDA_VISIBLE_DEVICES" apptainer' in line
+    assert " --nv " in line
+
+
 def test_the_platform_file_has_the_last_word_on_the_gpus(root: Path) -> None:
     variables = (EnvironmentVariable(name="CUDA_VISIBLE_DEVICES", value="6"),)
     line = run_line(root, platform_with(resources=Resources(gpus=1), environment=variables))

@@ -593,6 +593,24 @@ def test_a_box_that_the_node_does_not_see(slow: Slow) -> None:
     assert "as when its node does not see the box and the workspace; Slurm says FAILED, NonZeroExitCode" in said
 
 
+@pytest.mark.parametrize("gpus", ["", "resources: {gpus: 2}\n", "resources: {gpus: all}\n"])
+def test_a_task_sees_the_gpus_that_its_job_has(gpus: str, place: Path) -> None:
+    """Here the job is told of them by an option, as Slurm tells it where there are some."""
+    show = "print('GPUs:', os.environ.get('CUDA_VISIBLE_DEVICES'))"
+    inside = f"schema_type: mlbox_local\nschema_version: 1.1.0\n{gpus}"
+    cluster = CLUSTER.replace("platform: local", "platform: inside.yaml")
+    desk = Desk(place, f"import os\n{show}\n", "arguments: ['--export=ALL,CUDA_VISIBLE_DEVICES=5']\n", cluster)
+    write_files(desk.root, {"platforms/inside.yaml": inside})
+    result = desk("run", "--platform=cluster")
+    assert (result.returncode, result.stdout) == (0, "GPUs: 5\n"), result.stderr
+
+
+def test_without_gpus_a_task_sees_no_variable_of_them(place: Path) -> None:
+    desk = Desk(place, "import os\nprint('CUDA_VISIBLE_DEVICES' in os.environ)\n")
+    assert desk("run", "--platform=cluster").stdout == "False\n"
+
+
+
 @pytest.mark.engine("slurm")
 @pytest.mark.parametrize("detached", [False, True], ids=["watched", "detached"])
 def test_a_record_says_on_which_node_and_in_what_it_ran(detached: bool, place: Path) -> None:

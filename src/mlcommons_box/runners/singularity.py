@@ -286,6 +286,8 @@ class SingularityRunner:
             variables.setdefault(VARIABLE, ",".join(plan.devices))
         elif isinstance(gpus, int) and gpus:
             variables.setdefault(VARIABLE, first_devices(gpus, self.environ))
+        elif gpus == "all" and VARIABLE in self.environ:
+            variables.setdefault(VARIABLE, CallerVariable(name=VARIABLE))
         prefix = variable_prefix(self.executable)
         return [(f"{prefix}{name}", value) for name, value in variables.items()]
 

@@ -26,9 +26,11 @@ from mlcommons_box.runners.registry import runner_for
 from mlcommons_box.runners.slurm_queue import (
     SlurmBackend,
     element,
+    inside_a_job,
     slurm_problems,
     submit_array,
     submit_options,
+    variables_of_a_job,
 )
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, run_directory, write
 from mlcommons_box.value import replace
@@ -176,14 +178,13 @@ class SlurmRunner:
 
     def _inside(self, plan: RunPlan) -> RunPlan:
         """The run on the platform that the job hands over to."""
-        return on_platform(plan, self._inner(plan))
+        return on_platform(plan, inside_a_job(self._inner(plan)))
 
     def _script(self, plan: RunPlan, *, shown: bool = False) -> tuple[str, Job]:
         """The script of a run; ``shown`` is one without secrets."""
         nested = self._inside(plan)
-        job = inner_runner(nested.platform, self.platform, self.environ).job(nested)
+        environ = variables_of_a_job(self.environ)
+        job = inner_runner(nested.platform, self.platform, environ).job(nested)
         if isinstance(nested.platform.options, LocalOptions):
             job = replace(job, needs=())  # its environment was made here, and a node need not have what makes one
-        return job_script(
-            without_secrets(job) if shown else job, nested, job_directory(plan), self.environ, {}
-        ), job
+        return job_script(without_secrets(job) if shown else job, nested, job_directory(plan), environ, {}), job

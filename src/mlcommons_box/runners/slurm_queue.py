@@ -26,9 +26,10 @@ from mlcommons_box.errors import (
     UnavailableError,
 )
 from mlcommons_box.host import ConnectionLost, Host, quoted
-from mlcommons_box.model import Platform, SlurmOptions
+from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
 from mlcommons_box.process import Answer
 from mlcommons_box.runners.batch import JobState
+from mlcommons_box.runners.devices import VARIABLE
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.job import SCRIPT_FILE
 from mlcommons_box.runners.slurm_failures import refusal, trouble
@@ -96,6 +97,21 @@ def submit_options(platform: Platform, run_id: str, timeout: float | None) -> li
     if timeout is not None:  # whole minutes, and the task's own time is kept by the job itself
         words.append(f"--time={math.ceil(timeout / 60) + 1}")
     return [*words, *platform.arguments]
+
+
+def inside_a_job(platform: Platform) -> Platform:
+    """What a job hands over to, with the GPUs that the job has: how many these are is Slurm's to say.
+
+    Docker and Podman know nothing of jobs, and are asked for what the platform file says.
+    """
+    if not platform.resources.gpus or isinstance(platform.options, DockerOptions):
+        return platform
+    return replace(platform, resources=replace(platform.resources, gpus="all"))
+
+
+def variables_of_a_job(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that there may be in a job, whose values are known only there (slurm.schedmd.com/gres.html)."""
+    return {**dict.fromkeys((VARIABLE, "ROCR_VISIBLE_DEVICES"), ""), **environ}
 
 
 def _job_name(run_id: str) -> str:

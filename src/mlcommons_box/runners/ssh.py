@@ -200,19 +200,30 @@ class SshRunner:
         """The script of the run over there, and the engine that it uses; ``shown`` is one without secrets."""
         given = {each.name for each in plan.environment if each.value is None}
         variables = {name: "***" if shown else self.environ[name] for name in sorted(given & self.environ.keys())}
-        job = self._inner_job(plan, there, {**there.environ, **variables})
+        environ = self._environ(plan, there)
+        job = self._inner_job(plan, there, {**environ, **variables})
         if shown:
             job = without_secrets(job)
         moved = there.plan(self._innermost(plan))
-        script = job_script(job, moved, Path(there.run_directory(plan)), there.environ, variables)
+        script = job_script(job, moved, Path(there.run_directory(plan)), environ, variables)
         return script, job.engine
+
+    def _environ(self, plan: RunPlan, there: There) -> Mapping[str, str]:
+        """The variables that are set where the script runs."""
+        if not isinstance(self._inner(plan).options, SlurmOptions):
+            return there.environ
+        from mlcommons_box.runners.slurm_queue import variables_of_a_job
+
+        return variables_of_a_job(there.environ)
 
     def _innermost(self, plan: P) -> P:
         """The plan on the platform that it runs on in the end."""
         nested = on_platform(plan, self._inner(plan))
         options = nested.platform.options
         if isinstance(options, SlurmOptions):
-            nested = on_platform(nested, inner_platform(plan.box.root, options.platform))
+            from mlcommons_box.runners.slurm_queue import inside_a_job
+
+            nested = on_platform(nested, inside_a_job(inner_platform(plan.box.root, options.platform)))
         return nested
 
     def _inner_job(self, plan: SetupPlan, there: There, environ: Mapping[str, str]) -> Job:
