@@ -135,7 +135,8 @@ class SshHost:
     def connect(self) -> None:
         """Open the connection.  Raises :class:`ConnectionLost` with what stands in the way, and the remedy."""
         words = ("-f", "-N", "-M", "-S", self.socket, "-o", f"ControlPersist={_IDLE}", "--", self.login.host)
-        answer = ask(Command(argv=(*self.ssh(), *words)), timeout=CONNECT_TIMEOUT * 3)
+        # What it leaves in the background is the connection.
+        answer = ask(Command(argv=(*self.ssh(), *words)), timeout=CONNECT_TIMEOUT * 3, client=True)
         if not answer.succeeded:
             raise self._lost("cannot reach the host", answer)
 

@@ -365,3 +365,15 @@ def test_a_variable_of_the_caller_is_in_no_record(desk: Desk, monkeypatch: pytes
     assert out == "6\n"
     assert "geheim" not in err + desk.run("--dry-run")[0]
     assert "geheim" not in _texts(list(desk.root.rglob("*"))) + _texts(list(desk.lab.rglob("*")))
+
+
+def test_what_ssh_leaves_in_the_background_is_the_connection(tmp_path: Path) -> None:
+    """It is in our session for a moment yet, when its parent has ended."""
+    program = write_files(tmp_path / "bin", {"ssh": f"#!/bin/sh\nsleep 60 &\necho $! >{tmp_path}/pid\n"}) / "ssh"
+    program.chmod(0o755)
+    script = "from mlcommons_box.host import Login, SshHost; SshHost(Login(host='lab')).connect()"
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    pid = int((tmp_path / "pid").read_text())
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
