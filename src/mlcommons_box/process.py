@@ -96,35 +96,39 @@ class Command(Value):
         yield from self.added
 
 
-_TELLING_NAME = (
-    r"[\w.-]*(?:token(?!s|i[sz])|secret|passw(?:or)?d|passphrase|credential|(?:api|access|private)[_-]?key)[\w.-]*"
-)
-"""What a secret is called; ``tokens`` and ``tokenizer`` are words of machine learning."""
-_SECRETS = (
-    # a password in a URL, but not the digest of an image
-    (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@(?!sha\d+:)", r"\1***@"),
-    (rf"(?is)^((?:--?)?{_TELLING_NAME}=).+", r"\1***"),  # NAME=value, --name=value
-)
+_TELLING = r"(?i)token(?!s|i[sz])|secret|passw(?:or)?d|passphrase|credential|(?:api|access|private)[_-]?key"
+"""What is in the name of a secret; ``tokens`` and ``tokenizer`` are words of machine learning."""
+_IN_URL = r"(?i)(?<=[a-z0-9+.-])://[^\s/@]+@(?!sha\d+:)"
+"""A password in a URL, but not the digest of an image."""
 
 
 def redacted(text: str) -> str:
-    """One word of a command line, or ``NAME=value``, without the passwords and tokens in it."""
+    """One word of a command line, or ``NAME=value``, without the passwords and tokens in it.
+
+    Each pattern goes through a text once: a stranger's may have a million characters.
+    """
     if "=" not in text and "://" not in text:
         return text
     import re
 
-    for pattern, replacement in _SECRETS:
-        text = re.sub(pattern, replacement, text)
-    return text
+    name, _, value = text.partition("=")
+    if value and _is_telling(name):
+        return f"{name}=***"
+    return re.sub(_IN_URL, "://***@", text)
+
+
+def _is_telling(name: str) -> bool:
+    """Whether a name, of a variable or an option, is that of a secret."""
+    import re
+
+    return re.fullmatch(r"[\w.-]+", name) is not None and re.search(_TELLING, name) is not None
 
 
 def redacted_words(words: Sequence[str]) -> list[str]:
     """A command line without the passwords and tokens in it, those of ``--name value`` included."""
-    import re
-
     shown = []
     for before, word in zip(("", *words), words, strict=False):
-        named = word and not word.startswith("-") and re.fullmatch(rf"(?i)--?{_TELLING_NAME}", before)
+        named = word and not word.startswith("-") and before.startswith("-") and _is_telling(before)
         is_name = before == "--secret" and word.startswith("id=")  # what a builder calls it, and not the secret
         shown.append("***" if named and not is_name else redacted(word))
     return shown
@@ -245,13 +249,15 @@ class Answer(Value):
         return self.completed.exit_status == 0 and not self.completed.timed_out
 
 
-def ask(command: Command, *, timeout: float | None = None) -> Answer:
-    """Run a command that answers a question.
+def ask(command: Command, *, timeout: float | None = None, client: bool = False) -> Answer:
+    """Run a command that answers a question; ``client`` as for :func:`stream`.
 
     Raises :class:`Interrupted` when a signal ended it, and :class:`UnavailableError` when it cannot be started.
     """
     said: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
-    completed = stream(command, on_output=lambda name, chunk: said[name].append(chunk), timeout=timeout)
+    completed = stream(
+        command, on_output=lambda name, chunk: said[name].append(chunk), timeout=timeout, client=client
+    )
     if completed.interrupted_by is not None:
         raise Interrupted(completed.interrupted_by)
     return Answer(completed=completed, stdout=b"".join(said["stdout"]), stderr=b"".join(said["stderr"]))
