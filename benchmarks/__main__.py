@@ -1,109 +1,112 @@
-"""``python -m benchmarks``: how much this software adds to what it starts.
+"""``python -m benchmarks``: what people wait for, beside the bare command and beside other tools, in the same run.
 
-Every figure is measured next to its own yardstick, interleaved, so that a busy machine slows both alike;
-medians and ratios are what counts.  The result is printed as a Markdown table, and as JSON with ``--json``.
+Each round runs every command once, so that a busy machine slows all alike; medians and ratios are what counts.
+With ``--peers DIR``, other tools are installed below that directory, each in an environment of its own.  The
+result is written after every section, and printed as tables; ``python -m benchmarks.page RESULT.json`` makes the
+page of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.engines import engine_measurements
-from benchmarks.remote import host_measurements
-from benchmarks.timing import Measurement, measure
-from mlcommons_box import __version__
-
-BIN = Path(sys.executable).parent
-REPOSITORY = Path(__file__).parent.parent
-
-
-def measurements(directory: Path, rounds: int) -> list[Measurement]:
-    """All of them."""
-    # A development machine may forbid compiled modules, which an installed package always has.
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environ["MLCOMMONS_BOX_CACHE"] = str(directory / "cache")
-    mlbox, python = str(BIN / "mlbox"), [sys.executable, "-c", "pass"]
-    mnist = directory / "mnist"
-    shutil.copytree(REPOSITORY / "examples/mnist", mnist, ignore=shutil.ignore_patterns("data", "model", "*_logs"))
-    no_op = directory / "no-op"
-    subprocess.run([mlbox, "init", str(no_op)], check=True, env=environ, stderr=subprocess.DEVNULL)
-    (no_op / "build/main.py").write_text("")
-    subprocess.run([mlbox, "run", "--platform=local", str(no_op)], check=True, env=environ, capture_output=True)
-    (interpreter,) = (directory / "cache/environments").glob("*/bin/python")
-    bare_task = ("the task's own process", [str(interpreter), str(no_op / "build/main.py")])
-    bare_python = ("python -c pass", python)
-    return [
-        measure("mlbox --version", [mlbox, "--version"], bare_python, rounds, environ),
-        measure("mlbox --help", [mlbox, "--help"], bare_python, rounds, environ),
-        measure("mlbox validate (MNIST)", [mlbox, "validate", str(mnist)], bare_python, rounds, environ),
-        measure(
-            "mlbox describe --json (MNIST)", [mlbox, "describe", "--json", str(mnist)], bare_python, rounds, environ
-        ),
-        measure(
-            "mlbox run, local, no-op task",
-            [mlbox, "run", "--platform=local", str(no_op)],
-            bare_task,
-            rounds,
-            environ,
-        ),
-    ]
+from benchmarks import results
+from benchmarks.bench import Bench
+from benchmarks.machine import machine, versions
+from benchmarks.peers import NEEDS, Peers, environ
+from benchmarks.results import OtherResult, Result
+from benchmarks.sections import SECTIONS
+from benchmarks.tables import tables
 
 
-def table(results: list[Measurement]) -> str:
-    """A Markdown table."""
-    lines = [
-        "| what | median (ms) | min-max | against | median (ms) | min-max | ratio | added (ms) |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for each in results:
-        (low, high), (bare_low, bare_high) = each.ours_spread_ms, each.yardstick_spread_ms
-        lines.append(
-            f"| {each.what} | {each.ours_ms:.1f} | {low:.1f}-{high:.1f} "
-            f"| {each.yardstick} | {each.yardstick_ms:.1f} | {bare_low:.1f}-{bare_high:.1f} "
-            f"| {each.ratio:.2f} | {each.added_ms:.1f} |"
-        )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31, help="how often each command runs (default: 31)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        results = measurements(Path(directory), arguments.rounds)
-        on_engines, absent = engine_measurements(Path(directory), arguments.rounds)
-        on_hosts, absent_hosts = host_measurements(Path(directory), arguments.rounds)
-        results += [*on_engines, *on_hosts]
-        absent |= absent_hosts
-    machine = (
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    about = {
-        "version": __version__,
-        "machine": machine,
-        "date": time.strftime("%Y-%m-%d"),
-        "rounds": arguments.rounds,
-    }
-    if arguments.json:
-        print(json.dumps({**about, "absent": absent, "results": [asdict(each) for each in results]}, indent=2))
-    else:
-        print(f"mlcommons-box {__version__}; {machine}; {arguments.rounds} rounds; {about['date']}\n")
-        print(table(results))
-        for name, reason in absent.items():
-            print(f"\nnot measured: {name} ({reason})")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="measure other tools too, and install them here")
+    parser.add_argument("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=int, default=21, help="how often each command runs (default: 21)")
+    parser.add_argument(
+        "--seconds", type=float, default=8, help="after which a slow command is not repeated (default: 8)"
+    )
+    parser.add_argument("--limit", type=float, default=300, help="seconds a command may take (default: 300)")
+    parser.add_argument("--tasks", default="1,100,1000,10000", help="sizes of pipelines (default: %(default)s)")
+    parser.add_argument("--boxes", type=int, default=1000, help="boxes that are validated (default: 1000)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result here, as JSON")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep the sections that FILE has, when machine and versions are the same",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, write and print."""
+    given = arguments()
+    chosen = given.only.split(",") if given.only else [*SECTIONS]
+    unknown = sorted({*chosen} - {*SECTIONS})
+    if unknown:
+        print(f"error: there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    result = Result(machine(), versions(), time.strftime("%Y-%m-%d", time.gmtime()))
+    result.command = " ".join(["python -m benchmarks", *_without_paths(words)])
+    peers = Peers(given.peers.absolute()) if given.peers else None
+    if peers:
+        for tool in NEEDS:
+            print(f"installing {tool}", file=sys.stderr, flush=True)
+            peers.install(tool)
+            if tool in peers:
+                result.versions[tool] = peers.version(tool)
+        result.absent = dict(peers.absent)
+    if given.resume and given.output and given.output.exists():
+        former = results.read(given.output)
+        try:
+            result.take(former)
+        except OtherResult as error:
+            print(f"error: {given.output}: {error}", file=sys.stderr)
+            return 1
+        chosen = [name for name in chosen if name not in former.sections]
+    began = time.monotonic()
+    for name in chosen:
+        print(f"{name} ({time.monotonic() - began:.0f} s so far)", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="mlbox-benchmarks-") as place:
+            bench = Bench(
+                place=Path(place),
+                environ=environ(Path(place, "home")),
+                peers=peers,
+                rounds=given.rounds,
+                seconds=given.seconds,
+                limit=given.limit,
+                tasks=tuple(map(int, given.tasks.split(","))),
+                boxes=given.boxes,
+            )
+            result.sections[name] = SECTIONS[name].measure(bench)
+            result.notes[name] = bench.notes
+            result.absent.update(bench.absent)
+        if given.output:
+            results.write(result.in_order(SECTIONS), given.output)
+    print(f"done in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(tables(result.in_order(SECTIONS)))
+    return 0
+
+
+def _without_paths(words: list[str]) -> list[str]:
+    """A command line without the places of this machine."""
+    named = {"--peers": "DIR", "--output": "RESULT.json"}
+    shown = []
+    for position, word in enumerate(words):
+        name, equals, _ = word.partition("=")
+        before = words[position - 1] if position else ""
+        shown.append(f"{name}={named[name]}" if equals and name in named else named.get(before, word))
+    return shown
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
