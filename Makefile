@@ -27,7 +27,7 @@ test-pythons: .venv/dev  ## run the quick tests on every Python that is supporte
 	for version in $(OTHER_PYTHONS); do \
 	    echo "Python $$version" && \
 	    $(BIN)/uv run --quiet --isolated --no-project --python $$version --with-requirements requirements-dev.lock \
-	        --with . python -m pytest -q -p no:cacheprovider -n 2 $(QUICK) || exit 1; \
+	        --with-editable . python -m pytest -q -p no:cacheprovider -n 2 $(QUICK) || exit 1; \
 	done
 
 # Every reader of what others write, with TIMES as many inputs as in the ordinary tests (some 6000), and other ones.
@@ -38,10 +38,15 @@ fuzz: .venv/dev  ## try the readers of all files and answers with many more inpu
 	HYPOTHESIS_PROFILE=fuzz MLBOX_FUZZ_TIMES=$(TIMES) $(BIN)/python -m pytest -q -p no:cacheprovider \
 	    --hypothesis-show-statistics $(FUZZED)
 
-# The oldest versions that pyproject.toml allows, and the oldest Python.
+# The oldest versions of what users need that pyproject.toml allows, on the oldest Python.
+FOR_TESTS := pytest pytest-xdist hypothesis jsonschema kubernetes-validate optuna
+
 test-lowest: .venv/dev  ## run the quick tests with the lowest versions of the dependencies
-	$(BIN)/uv run --quiet --isolated --no-project --python 3.10 --resolution lowest-direct \
-	    --with . $(LOWEST) python -m pytest -q -p no:cacheprovider -n 2 $(QUICK)
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --resolution lowest-direct --no-header pyproject.toml \
+	    --output-file .venv/lowest.txt
+	PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | grep '^3\.10' | head -n 1)" \
+	$(BIN)/uv run --quiet --isolated --no-project --python 3.10 --with-requirements .venv/lowest.txt \
+	    $(FOR_TESTS:%=--with %) --with-editable . python -m pytest -q -p no:cacheprovider -n 2 $(QUICK)
 
 audit: .venv/dev  ## look for known weaknesses in the dependencies; needs a network that reaches an advisory service
 	$(BIN)/uv tool run --quiet pip-audit --strict --disable-pip --require-hashes -r requirements-dev.lock

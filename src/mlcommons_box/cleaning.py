@@ -36,6 +36,9 @@ class Leftover(Value):
                 self.path.unlink()
         except FileNotFoundError:
             pass
+        except RecursionError as error:
+            message = f"cannot remove {str(self.path)!r}: it is nested too deep"
+            raise CannotCreateError(message, hint="'rm -rf' can") from error
         except OSError as error:
             raise CannotCreateError(f"cannot remove {str(self.path)!r}: {error.strerror}") from error
 

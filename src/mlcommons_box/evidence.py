@@ -47,7 +47,10 @@ class Evidence:
         self._started_at = _clock(self.store)
 
     def begin(self) -> None:
-        """The run has started: find out the rest beside it."""
+        """The run has started: find out the rest beside it; once more when it had to be prepared first."""
+        if self._thread is not None:
+            self._thread.join()
+            self.doubt = None
         self._thread = threading.Thread(target=self._look, args=(self._started_at or 0,), daemon=True)
         self._thread.start()
 
@@ -90,7 +93,7 @@ class Evidence:
 
     def at_end(self) -> dict[str, Any]:
         """All that is known of a run that has ended."""
-        from mlcommons_box.findings import first, results
+        from mlcommons_box.findings import doubt_of_image, first, results
         from mlcommons_box.tree_store import tree_store
 
         known = self.at_start()
@@ -98,8 +101,10 @@ class Evidence:
             each.after()
         since = time.time_ns() if self._started_at is None else self._started_at
         made = results(self.plan.parameters, tree_store(self.plan.workspace), self.store.path(self.plan.id), since)
+        image = {**known["image"], **made.get("image", {})}
         doubts = [known["unproved"], *(each.doubt for each in self.watched.values()), made["unproved"]]
-        return {**known, **made, "image": {**known["image"], **made.get("image", {})}, "unproved": first(doubts)}
+        doubts.append(doubt_of_image(image, known["code"]))
+        return {**known, **made, "image": image, "unproved": first(doubts)}
 
 
 class Watched:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlcommons_box.errors import BoxError
+from mlcommons_box.errors import BoxError, ConfigurationError
 from mlcommons_box.fingerprint import Fingerprint
 from mlcommons_box.hyperparameters import read_hyperparameters
 from mlcommons_box.journal import open_regular
@@ -41,6 +41,15 @@ def surroundings(plan: RunPlan, runner: Runner, build: Fingerprint, found: dict[
         found["machine"] = _machine()
         identity = runner.identity(plan)
         found["image"], found["engine"] = dict(identity.image), dict(identity.engine)
+        if identity.doubt:
+            raise ConfigurationError(identity.doubt)
+
+
+def doubt_of_image(image: Mapping[str, Any], code: Mapping[str, Any]) -> str | None:
+    """Why an image that a job has made earlier is not made from the code of a run."""
+    if "build" not in image or image["build"] == mapping_in(code, "build").get("digest"):
+        return None
+    return "build/ has changed since the image was made; 'mlbox configure' makes it anew"
 
 
 def evidence_at_end(record: RunRecord, store: RunStore) -> dict[str, Any]:
@@ -58,6 +67,7 @@ def evidence_at_end(record: RunRecord, store: RunStore) -> dict[str, Any]:
             if digest != mapping_in(record.inputs, each.name).get("digest"):
                 doubts.append(f"the input {each.name!r} was changed while the run read it")
     image = {**record.image, **made.get("image", {})}
+    doubts.append(doubt_of_image(image, record.code))
     return {**made, "image": image, "unproved": first([*doubts, made["unproved"]])}
 
 

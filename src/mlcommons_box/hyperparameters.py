@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ _MOST = 500
 _MOST_PARTS = 20_000
 _DEEPEST = 50
 _LONGEST = 500
-"""Characters of a text that are kept."""
+"""Characters of a text that are kept, and of a name; what has a longer one is left out."""
 _LARGEST_NUMBER = 1 << 1024
 Scalar = str | int | float | bool | None
 
@@ -51,7 +53,21 @@ def read_file(file: Path) -> dict[str, Scalar]:
 def _yaml(content: bytes) -> Any:
     import yaml
 
-    return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # it is a safe one
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # one or the other
+        """A safe one, in which no keys that are merged again and again outgrow the memory."""
+
+        def flatten_mapping(self, node: Any) -> None:
+            before = len(node.value)
+            super().flatten_mapping(node)
+            if len(node.value) > max(before, _MOST):
+                raise ValueError("it merges too many keys")
+
+    depth = 0
+    for event in yaml.parse(content, Loader=Loader):  # the reader of values is in C, and calls itself
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deep")
+    return yaml.load(content, Loader=Loader)  # noqa: S506  # it is a safe one
 
 
 def _flat(value: Any) -> dict[str, Scalar]:
@@ -61,19 +77,32 @@ def _flat(value: Any) -> dict[str, Scalar]:
     is limited.
     """
     values: dict[str, Scalar] = {}
-    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
-    for _ in range(_MOST_PARTS):
-        if not waiting or len(values) == _MOST:
-            break
-        name, each, depth = waiting.pop()
-        if isinstance(each, dict | list):
-            parts = each.items() if isinstance(each, dict) else enumerate(each)
-            if depth < _DEEPEST:
-                inner = [(f"{name}.{_text(key)}" if name else _text(key), part, depth + 1) for key, part in parts]
-                waiting += reversed(inner)
-        elif name and not (isinstance(each, float) and not math.isfinite(each)):
+    for name, each in islice(_parts(value, "", 0), _MOST_PARTS):
+        if name and _is_single(each):
             values[name] = _plain(each)
+            if len(values) == _MOST:
+                break
     return values
+
+
+def _parts(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """All that is in nested data, with its name; one after another, as a list of them may be too long."""
+    yield name, value
+    if isinstance(value, dict | list) and depth < _DEEPEST:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            inner = f"{name}.{_text(key)}" if name else _text(key)
+            if len(inner) <= _LONGEST:
+                yield from _parts(part, inner, depth + 1)
+            else:
+                yield "", None
+
+
+def _is_single(value: Any) -> bool:
+    """Whether it is one value: YAML has sets and pairs as well, in which anything may be."""
+    return value is None or (
+        isinstance(value, str | bool | int | float | date | bytes)
+        and not (isinstance(value, float) and not math.isfinite(value))
+    )
 
 
 def _plain(value: Any) -> Scalar:

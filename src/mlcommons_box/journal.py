@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+LARGEST = 1 << 30
+"""Bytes; half a million runs need less, and what has more would not fit into a memory several times."""
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -45,6 +47,8 @@ class Journal:
         """All whole lines; empty when there is no file.  Raises :class:`OSError`."""
         try:
             with os.fdopen(open_regular(self.file, os.O_RDONLY), "rb") as file:
+                if os.fstat(file.fileno()).st_size > LARGEST:
+                    raise OSError(errno.EFBIG, f"it is larger than {LARGEST >> 30} GiB", str(self.file))
                 content = file.read()
         except FileNotFoundError:
             return b""

@@ -60,10 +60,14 @@ def machine_of(said: str) -> dict[str, Any]:
         "release": release,
         "architecture": architecture,
         "processor": processor or None,
-        "processors": int(processors) if processors.isdigit() else None,
-        "memory": int(memory) * 1024 if memory.isdigit() else None,
+        "processors": _whole(processors),
+        "memory": None if _whole(memory) is None else int(memory) * 1024,
         "gpus": [line.strip() for line in lines[_FACTS:] if line.strip()],
     }
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _text(file: Path) -> str:

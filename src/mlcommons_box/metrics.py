@@ -23,6 +23,8 @@ STEPS_FILE = "metrics.jsonl"
 _LARGEST = 16 << 20
 """Bytes; a larger file is none of ours."""
 _MOST_NAMES = 1000
+_LONGEST_NAME = 500
+"""Characters; what has a longer one is left out, as each of a million names may have a long one before it."""
 Number = int | float
 
 
@@ -70,7 +72,9 @@ def _content(file: Path, since: int) -> bytes:
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, Number]]:
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from _numbers(each, f"{name}.{key}" if name else str(key))
+            inner = f"{name}.{key}" if name else str(key)
+            if len(inner) <= _LONGEST_NAME:
+                yield from _numbers(each, inner)
     elif isinstance(value, int | float) and not isinstance(value, bool) and name and _is_finite(value):
         yield name, value
 

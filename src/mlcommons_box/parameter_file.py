@@ -23,8 +23,11 @@ LARGEST = 1 << 18
 """Bytes; a larger file is data."""
 MOST_NAMES = 10_000
 """By aliases, a small file of YAML may have any number of them."""
+LONGEST_NAME = 1000
+"""Characters; each of ten thousand names may have a long one before it."""
 Scalar = str | int | float | bool | None
 _NOWHERE = Location(file="")
+_LONG_NAME = f"a name in it has more than {LONGEST_NAME} characters"
 
 
 class Leaf(Value):
@@ -140,15 +143,18 @@ def _json_leaves(text: str) -> tuple[dict[str, Leaf], set[str]]:
     return leaves, groups
 
 
-def _items(value: Any, keys: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def _items(value: Any, keys: tuple[Any, ...], length: int = 0) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value below one, with the keys that lead to it; ``length`` is that of the name that they make."""
+    if length > LONGEST_NAME:
+        raise ValueError(_LONG_NAME)
     if keys:
         yield keys, value
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from _items(each, (*keys, key))
+            yield from _items(each, (*keys, key), length + len(key) + 1)
     elif isinstance(value, list):
         for number, each in enumerate(value):
-            yield from _items(each, (*keys, number))
+            yield from _items(each, (*keys, number), length + len(str(number)) + 1)
 
 
 def _json_with(values: Mapping[tuple[Any, ...], Scalar], text: str) -> str:
@@ -188,17 +194,27 @@ def _yaml_value(node: Any) -> Scalar:
 
 
 def _nodes(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
-    """Every node below one, with its name; a node that holds itself is looked into only once."""
+    """Every node below one, with its name; a node that holds itself is looked into only once.
+
+    What has no name is there without one, so that whoever counts the nodes counts it, too.
+    """
     import yaml
 
-    if node is None or any(each is node for each in above):
+    if node is None:
+        return
+    if len(name) > LONGEST_NAME:
+        raise ValueError(_LONG_NAME)
+    if any(each is node for each in above):
+        yield "", None
         return
     if name:
         yield name, node
-    entries: list[tuple[str, Any]] = []
     if isinstance(node, yaml.MappingNode):
-        entries = [(str(key.value), each) for key, each in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, each in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                yield from _nodes(each, f"{name}.{key.value}" if name else str(key.value), (*above, node))
+            else:
+                yield "", None
     elif isinstance(node, yaml.SequenceNode):
-        entries = [(str(number), each) for number, each in enumerate(node.value)]
-    for key, each in entries:
-        yield from _nodes(each, f"{name}.{key}" if name else key, (*above, node))
+        for number, each in enumerate(node.value):
+            yield from _nodes(each, f"{name}.{number}" if name else str(number), (*above, node))

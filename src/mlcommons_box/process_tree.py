@@ -112,6 +112,14 @@ class Tree:
         return len(members)
 
 
+def kill_started_with(program: str, argument: str) -> None:
+    """Kill the processes of a program that were started with an argument, and all that they started."""
+    for pid in _process_numbers():
+        words = _read(f"/proc/{pid}/cmdline").split(b"\0")
+        if os.path.basename(words[0]) == program.encode() and argument.encode() in words:
+            Tree(pid, None).signal(signal.SIGKILL)
+
+
 class _Process(NamedTuple):
     """A line of ``/proc/PID/stat`` (proc(5)); ``born`` is in clock ticks since the system's start."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from mlcommons_box.definition.places import BOX_FILE
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.findings import evidence_at_end
 from mlcommons_box.interruption import signals_noted
+from mlcommons_box.journal import open_regular
 from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, ended, moment
@@ -67,7 +70,37 @@ def _submitted(store: RunStore, record: RunRecord) -> SubmittedRun | None:
             f"the run {record.id} is written down with the directory {run.directory!r}, which is not that of a job",
             hint=f"'mlbox rm {record.id}' removes its record",
         )
+    for output in () if run is None else run.outputs:
+        if not _is_inside(output.here, (store.workspace, _box_of(record))):
+            raise ConfigurationError(
+                f"the run {record.id} is written down with the output {output.here!r}, which is neither in the "
+                "workspace nor in the box",
+                hint=f"'mlbox rm {record.id}' removes its record",
+            )
     return run
+
+
+def _box_of(record: RunRecord) -> Path | None:
+    """The box that a record names, where there is one."""
+    named = str(record.plan.get("box", ""))
+    return Path(named) if named and os.path.isfile(os.path.join(named, BOX_FILE)) else None
+
+
+def _is_inside(path: str, places: Iterable[Path | None]) -> bool:
+    """Whether a path goes through one of some directories, whatever names lead to those."""
+    around = [each for each in places if each is not None]
+    with suppress(OSError, ValueError):
+        return (
+            os.path.isabs(path)
+            and os.path.normpath(path) == path
+            and any(os.path.samefile(parent, each) for parent in _existing(path) for each in around)
+        )
+    return False
+
+
+def _existing(path: str) -> list[str]:
+    """A path and those above it, of which there is something."""
+    return [str(each) for each in (Path(path), *Path(path).parents) if os.path.exists(each)]
 
 
 def attach(store: RunStore, record: RunRecord, observer: Observer, *, ends: bool = False) -> RunRecord:
@@ -193,7 +226,7 @@ def _alone(store: RunStore, record: RunRecord, observer: Observer) -> Iterator[N
     """Be the only one who follows a run; whoever started it and still watches it comes first."""
     path = store.path(record.id, "follower.lock")
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise CannotCreateError(f"cannot create {str(path)!r}: {error.strerror}") from error
     try:

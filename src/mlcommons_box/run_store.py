@@ -122,6 +122,10 @@ class RunStore:
                 elif directory.exists():
                     shutil.rmtree(directory)
             self.journal.keep(is_kept)
+        except RecursionError as error:
+            raise CannotCreateError(
+                f"cannot remove all of {str(self.directory)!r}: it is nested too deep", hint="'rm -rf' can"
+            ) from error
         except OSError as error:
             raise CannotCreateError(
                 f"cannot remove {error.filename or str(self.journal.file)!r}: {error.strerror}"

@@ -161,7 +161,13 @@ exec docker image inspect a/b:1
 }
 prepare() {
 (
+exec rm -rf -- MADE
+) &&
+(
 exec docker build --force-rm --tag a/b:1 --build-arg https_proxy --file BOX/build/Dockerfile BOX/build
+) &&
+(
+exec mkdir -p -- MADE/DIGEST
 )
 exit "$?"
 }
@@ -186,6 +192,9 @@ exec docker image inspect --format 'image {{.Id}}{{range .RepoDigests}}{{println
 (
 exec docker version --format 'engine docker {{.Server.Version}}'
 )
+(
+exec find MADE
+)
 : >"$mlbox_run/identified"
 }
 RUN
@@ -200,6 +209,8 @@ def shortened(text: str, box: str = "/home/ada/box") -> str:
         (f"{box}/workspace/.mlbox/runs/{RUN_ID}/job", "JOB"),
         (r"/home/ada/\.cache/mlcommons-box/environments/[0-9a-f]{24}", "ENV"),
         (r"/home/ada/\.cache/mlcommons-box/locks/[a-z]+-[0-9a-f]+", "LOCK"),
+        (r"/home/ada/\.cache/mlcommons-box/(builds|images)/[0-9a-f]+\.made-from", "MADE"),
+        (r"MADE/[0-9a-f]{64}", "MADE/DIGEST"),
         (box, "BOX"),
         (RUN_ID, "RUN-ID"),
     ):
@@ -232,9 +243,10 @@ def test_apptainer_has_its_scratch_directory_made_and_removed(make_box: MakeBox)
     assert lines[lines.index("after() {") + 2] == f"exec rm -rf -- {scratch}"
     assert "exec mv -f -- /images/.a.sif.partial /images/a.sif" in lines
     identify = lines[lines.index("echo mlbox:uses") :]
-    assert [line for line in identify if line.startswith("exec ")] == [
+    assert [shortened(line) for line in identify if line.startswith("exec ")] == [
         "exec apptainer --version",
         "exec sha256sum -- /images/a.sif",
+        "exec find MADE",
     ]
 
 

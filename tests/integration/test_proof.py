@@ -1,17 +1,27 @@
-"""What the record of a real training proves: a replay elsewhere, and every byte that differs, by its name."""
+"""What the record of a real training proves: a replay elsewhere, and every byte that differs, by its name.
+
+The same of a byte of a real image.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mlcommons_box.host import SSH_CONFIG_VARIABLE
+from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
+from tests import engines
+from tests.conftest import ECHO_BOX, MakeBox, records_of, write_files
 from tests.integration.conftest import pristine
 from tests.integration.mnist import MLBOX
+from tests.integration.test_ssh_contract import HOME
 
 LOG = """\
         - name: log_dir              #    Path to a directory for log files that this task writes.
@@ -33,15 +43,15 @@ def box(trained: Path, tmp_path: Path) -> Path:
     return root
 
 
-def changes(box: Path) -> list[tuple[str, str]]:
-    """What ``why`` says of the training: kinds and names."""
-    done = mlbox("why", box, "--task=train", "--platform=local", "--json")
+def changes(box: Path, task: str = "train", platform: str = "local") -> list[tuple[str, str]]:
+    """What ``why`` says of the training, or of another task: kinds and names."""
+    done = mlbox("why", box, f"--task={task}", f"--platform={platform}", "--json")
     assert done.returncode in (0, 1), done.stderr
-    return [(each["kind"], each["name"]) for each in json.loads(done.stdout)["train"]["changes"]]
+    return [(each["kind"], each["name"]) for each in json.loads(done.stdout)[task]["changes"]]
 
 
-def verified(box: Path) -> list[tuple[str, str]]:
-    done = mlbox("verify", "train", "--mlbox", box, "--json")
+def verified(box: Path, run: str = "train") -> list[tuple[str, str]]:
+    done = mlbox("verify", run, "--mlbox", box, "--json")
     assert done.returncode in (0, 1), done.stderr
     return [(change["kind"], change["name"]) for each in json.loads(done.stdout) for change in each["changes"]]
 
@@ -130,3 +140,136 @@ def test_a_replay_in_docker_of_what_ran_without_an_engine_is_bit_exact(box: Path
     record = RunStore(tmp_path / "again").find(None)
     assert record.group["kind"] == "replay"
     assert record.image["id"].startswith("sha256:")
+
+
+RECIPE = {
+    "Dockerfile": f'FROM {engines.BASE_IMAGE}\nCOPY echo.py word.txt /\nENTRYPOINT ["python3", "/echo.py"]\n',
+    "echo.py": ECHO_BOX["build/echo.py"] + "shutil.copy('/word.txt', paths['logs'] + '/word.txt')\n",
+    "word.txt": "word\n",
+}
+"""An image whose task copies a file of it to an output."""
+WORD = ("output", "logs/word.txt")
+IN_BUILD = {f"build/{name}": text for name, text in RECIPE.items()}
+
+
+class Image:
+    """The name of an image that is nobody else's."""
+
+    def __init__(self, executable: str) -> None:
+        self.executable = executable
+        self.name = f"mlbox-proof:{uuid.uuid4().hex[:8]}"
+        self.ids: set[str] = set()
+
+    @property
+    def platform(self) -> dict[str, str]:
+        text = f"image: {self.name}\ndocker_runtime: {self.executable}\n"
+        return {"platforms/p.yaml": f"schema_type: mlbox_docker\nschema_version: 1.1.0\n{text}"}
+
+    def call(self, *words: str | Path) -> str:
+        command = [self.executable, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def build(self, directory: Path) -> str:
+        """Make it without mlbox; its id."""
+        self.call("build", "--tag", self.name, directory)
+        return self.id()
+
+    def id(self) -> str:
+        found = self.call("image", "inspect", "--format", "{{.Id}}", self.name).removeprefix("sha256:")
+        self.ids.add(found)
+        return f"sha256:{found}"
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.engine(name)) for name in ("docker", "podman")])
+def image(request: pytest.FixtureRequest) -> Iterator[Image]:
+    made = Image(request.param)
+    yield made
+    made.call("rmi", "--force", *made.ids)
+
+
+def run(root: Path, *words: str) -> RunRecord:
+    """Run what is not up to date; the latest record."""
+    done = mlbox("run", root, "--platform=p", "--skip-unchanged", "-q", *words)
+    assert done.returncode == 0, done.stderr
+    return records_of(root / "workspace")[-1]
+
+
+def told_apart(root: Path, first: RunRecord, second: RunRecord) -> dict[tuple[str, str], tuple[str, str]]:
+    """What ``diff`` says, and from what to what it changed."""
+    done = mlbox("diff", first.id, second.id, "--mlbox", root, "--json")
+    assert done.returncode == 1, done.stderr
+    return {(each["kind"], each["name"]): (each["before"], each["after"]) for each in json.loads(done.stdout)}
+
+
+def test_a_byte_of_an_image_that_was_made_elsewhere(image: Image, make_box: MakeBox, tmp_path: Path) -> None:
+    recipe = write_files(tmp_path / "recipe", RECIPE)
+    before = image.build(recipe)
+    root = make_box(image.platform)
+    first = run(root)
+    assert first.image["id"] == before
+    assert changes(root, "copy", "p") == []
+    flip(recipe / "word.txt")
+    after = image.build(recipe)
+    assert before != after
+    why = mlbox("why", root, "--platform=p")
+    assert (why.returncode, f"image  id  '{before}' became '{after}'" in why.stdout) == (1, True)
+    assert changes(root, "copy", "p") == [("image", "id")]
+    assert (
+        verified(root, first.id) == []
+    )  # the files are all as they were; which image is called so now is no matter
+    second = run(root)
+    assert (second.id != first.id, second.image["id"]) == (True, after)
+    assert run(root).id == second.id
+    found = told_apart(root, first, second)
+    assert set(found) == {("image", "id"), WORD}
+    assert found["image", "id"] == (before, after)
+    assert verified(root, first.id) == [WORD]
+    assert verified(root, second.id) == []
+
+
+def test_a_byte_of_what_an_image_is_made_from(image: Image, make_box: MakeBox) -> None:
+    """Until it is made anew, nobody can say of a run that its code is that of ``build/``."""
+    root = make_box({**image.platform, **IN_BUILD})
+    first = run(root)
+    assert first.image["id"] == image.id()
+    flip(root / "build/word.txt")
+    assert changes(root, "copy", "p") == verified(root, first.id) == [("code", "build/word.txt")]
+    stale = run(root)
+    assert stale.image["id"] == first.image["id"]
+    assert stale.unproved == f"build/ has changed since {image.name} was built"
+    assert changes(root, "copy", "p") == changes(root, "copy", "local") == [("record", "copy")]
+    assert mlbox("configure", root, "--platform=p", "-q").returncode == 0
+    second = run(root)
+    assert second.image["id"] == image.id() != first.image["id"]
+    assert changes(root, "copy", "p") == []
+    assert set(told_apart(root, first, second)) == {("code", "build/word.txt"), ("image", "id"), WORD}
+
+
+@pytest.mark.engine("docker", "ssh")
+def test_a_byte_of_what_an_image_on_another_host_is_made_from(
+    make_box: MakeBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SSH_CONFIG_VARIABLE, str(engines.ssh_config()))
+    image = Image("docker")
+    there = f"mlbox-proof-{uuid.uuid4().hex[:8]}"
+    host = f"schema_type: mlbox_ssh\nschema_version: 1.1.0\nhost: {engines.SSH_HOST}\ndirectory: {there}\n"
+    inner = {
+        "platforms/inner.yaml": image.platform["platforms/p.yaml"],
+        "platforms/p.yaml": f"{host}platform: inner\n",
+    }
+    root = make_box({**inner, **IN_BUILD})
+    try:
+        first = run(root)
+        assert first.image["id"] == image.id()
+        assert changes(root, "copy", "p") == []
+        flip(root / "build/word.txt")
+        assert changes(root, "copy", "p") == [("code", "build/word.txt")]
+        assert run(root).image["id"] == first.image["id"]
+        assert changes(root, "copy", "p") == [("record", "copy")]
+        assert mlbox("configure", root, "--platform=p", "-q").returncode == 0
+        second = run(root)
+        assert second.image["id"] == image.id() != first.image["id"]
+        assert changes(root, "copy", "p") == []
+    finally:
+        shutil.rmtree(HOME / there)
+        image.call("rmi", "--force", *image.ids)

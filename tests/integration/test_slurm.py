@@ -610,7 +610,6 @@ def test_without_gpus_a_task_sees_no_variable_of_them(place: Path) -> None:
     assert desk("run", "--platform=cluster").stdout == "False\n"
 
 
-
 @pytest.mark.engine("slurm")
 @pytest.mark.parametrize("detached", [False, True], ids=["watched", "detached"])
 def test_a_record_says_on_which_node_and_in_what_it_ran(detached: bool, place: Path) -> None:

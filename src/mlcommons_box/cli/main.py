@@ -45,22 +45,50 @@ def console(command: Callable[[], int] = main) -> NoReturn:
     import os
 
     gc.set_threshold(100_000)
+    _complete_streams()
+    status = 0
     try:
-        status = command()
-    except SystemExit as error:  # argparse has shown the help
-        status = error.code if isinstance(error.code, int) else 0
-    try:
+        try:
+            status = command()
+        except SystemExit as error:  # argparse has shown the help
+            status = error.code if isinstance(error.code, int) else 0
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
         pass
+    except OSError as error:
+        from mlcommons_box.errors import EX_CANNOT_CREATE
+
+        sys.stderr.write(f"error: cannot write: {error.strerror}\n")
+        status = status or EX_CANNOT_CREATE
     os._exit(status)
+
+
+def _complete_streams() -> None:
+    """Give a program that was started without one of its three streams (``>&-``) one that leads nowhere.
+
+    Otherwise the next file that is opened, such as one with records, would stand in its place.  What the encoding
+    of a stream does not have is written by its number, as any name may be in a box.
+    """
+    import os
+
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8", closefd=False))
+        elif stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; every error becomes a message on standard error and an exit status."""
     from mlcommons_box.cli.terminal import Terminal
-    from mlcommons_box.errors import EX_CLOSED_OUTPUT, EX_INTERRUPTED, EX_SOFTWARE, BoxError, Interrupted
+    from mlcommons_box.errors import EX_CLOSED_OUTPUT, EX_INTERRUPTED, BoxError, Interrupted
 
     try:
         status = command()
@@ -78,9 +106,34 @@ def guarded(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         _forget_output()
         return EX_CLOSED_OUTPUT
-    except Exception as error:  # our own defect: say so, and keep what is needed to mend it
-        Terminal().error(f"this is a defect of mlbox: {type(error).__name__}: {error}", crash_hint())
-        return EX_SOFTWARE
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # what Rich makes of it
+            return EX_CLOSED_OUTPUT
+        raise
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """What the machine lacks is said; all else is our own defect: say so, and keep what is needed to mend it."""
+    import errno
+
+    from mlcommons_box.cli.terminal import Terminal
+    from mlcommons_box.errors import EX_CANNOT_CREATE, EX_CONFIGURATION, EX_SOFTWARE
+
+    if isinstance(error, RecursionError):  # such as directories of a stranger, a thousand in each other
+        Terminal().error("directories or values are nested too deep")
+        return EX_CONFIGURATION
+    if isinstance(error, MemoryError):
+        Terminal().error("the memory does not suffice")
+        return EX_CANNOT_CREATE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        _forget_output()  # which may be what cannot be written
+        where = f" {error.filename!r}" if error.filename else ""
+        Terminal().error(f"cannot write{where}: {error.strerror}", "free some space where the output goes")
+        return EX_CANNOT_CREATE
+    Terminal().error(f"this is a defect of mlbox: {type(error).__name__}: {error}", crash_hint())
+    return EX_SOFTWARE
 
 
 def _forget_output() -> None:

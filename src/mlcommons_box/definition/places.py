@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mlcommons_box.errors import UsageError
@@ -12,6 +13,8 @@ RUN_DIRECTORY = "run"
 PLATFORM_DIRECTORY = "platforms"
 SWEEP_DIRECTORY = "sweeps"
 _SUFFIXES = (".yaml", ".yml")
+_LEVELS = 32
+"""Directories in each other in which files are looked for."""
 
 
 def box_root(path: Path | str) -> Path:
@@ -32,10 +35,18 @@ def box_root(path: Path | str) -> Path:
 
 
 def yaml_files(directory: Path) -> list[Path]:
-    """Every YAML file in ``directory`` and below it, in the order of their names."""
+    """Every YAML file in ``directory`` and some levels below it, in the order of their names; links are files."""
     found = []
-    for parent, _, names in os.walk(directory):
-        found += [Path(parent, name) for name in names if name.endswith(_SUFFIXES)]
+    waiting = [(os.fspath(directory), 1)]
+    while waiting:
+        parent, level = waiting.pop()
+        with suppress(OSError), os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if level < _LEVELS:
+                        waiting.append((entry.path, level + 1))
+                elif entry.name.endswith(_SUFFIXES) and not os.path.isdir(entry.path):
+                    found.append(Path(entry.path))
     return sorted(found)
 
 

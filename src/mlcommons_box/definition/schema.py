@@ -49,7 +49,7 @@ SEMVER = Text(
     rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_LABEL}(?:\.{_LABEL})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
     "write three numbers, MAJOR.MINOR.PATCH (https://semver.org)",
 )
-_BOUND = r"(?: *(?:>=|<=|==|!=|~=|>|<))? *[0-9]+(?:\.[0-9]+)* *"
+_BOUND = r"(?: *(?:>=|<=|==|!=|~=|>|<))? *[0-9]{1,18}(?:\.[0-9]{1,18})* *"
 VERSION_RANGE = Text("a version range like '>=18.01'", rf"{_BOUND}(?:,{_BOUND})*")
 PATH = Text("a path", r"[^\x00]+")
 PARAMETER_NAME = Text(

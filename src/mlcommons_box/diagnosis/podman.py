@@ -169,8 +169,9 @@ def _is_rootless(host: Mapping[str, Any]) -> bool:
 
 def _mapped(host: Mapping[str, Any]) -> int:
     """How many user ids a container can have."""
-    entries = _part(host, "idMappings").get("uidmap") or ()
-    return sum(int(entry.get("size", 0)) for entry in entries if isinstance(entry, dict))
+    entries = _part(host, "idMappings").get("uidmap")
+    sizes = [each.get("size") for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    return sum(size for size in sizes if isinstance(size, int))
 
 
 def _part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:

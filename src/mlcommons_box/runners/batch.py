@@ -7,6 +7,7 @@ twice: the run's directory says that it was.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ _AT_ONCE = 1 << 22
 _PATIENCE = 20.0
 """Seconds in which a host that was lost while it started a run is asked again."""
 _PAUSE = 1.0
+_SIZE = re.compile(rb"[0-9]{1,18}")
 KILLED = ("cancelled 143", "task 137")
 """What a run has written that somebody else ended; a queue may begin it again, or know why."""
 _END = "MLBOX_END_OF_SCRIPT"
@@ -208,10 +210,11 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
     status, _, rest = answer.stdout.partition(b"\n")
     line, _, content = rest.partition(b"\n")
     words = line.split()
-    if not answer.succeeded or len(words) != len(("alive", "phase", *STREAMS)):
+    sizes = words[len(("alive", "phase")) :]
+    if not answer.succeeded or len(sizes) != len(STREAMS) or not all(map(_SIZE.fullmatch, sizes)):
         raise UnavailableError(f"{host.name} did not say how the run is\n{tail(answer.stderr)}")
     new: dict[Stream, bytes] = {}
-    for stream, written in zip(STREAMS, words[2:], strict=True):
+    for stream, written in zip(STREAMS, sizes, strict=True):
         length = min(max(int(written) - seen[stream], 0), _AT_ONCE)
         new[stream], content = content[:length], content[length:]
     return Report(

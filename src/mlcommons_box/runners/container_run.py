@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
 from mlcommons_box.model import Platform, Resources
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import CallerVariable
+from mlcommons_box.process import CallerVariable, redacted
 from mlcommons_box.runners.site_settings import (
     CA_FILE,
     CERTIFICATE_VARIABLES,
@@ -19,6 +21,9 @@ from mlcommons_box.runners.site_settings import (
 )
 from mlcommons_box.value import Value
 
+_STEERS_NOTHING = re.compile(
+    r"(?!LD_)(?:.*(?:token|secret|passw|passphrase|credential|key).*|(?:.*_)?(?:url|uri|dsn|proxy))", re.IGNORECASE
+)
 USER_NAME = "box"
 """What programs are told when they ask who they run as; the caller's number has no name in a stranger's image."""
 
@@ -50,6 +55,15 @@ def task_environment(plan: RunPlan, environ: Mapping[str, str], home: str) -> di
         elif variable.name in environ:
             variables[variable.name] = CallerVariable(name=variable.name)
     return variables
+
+
+def goes_by_name(name: str, value: str) -> bool:
+    """Whether a value gets to an engine by its client's own environment: a secret is no argument.
+
+    That is only for names that steer neither the client nor the loader of programs: a stranger's box may give a
+    value to ``PATH``, ``LD_PRELOAD`` or ``DOCKER_HOST``, and make it look like a secret.
+    """
+    return redacted(f"{name}={value}") != f"{name}={value}" and _STEERS_NOTHING.fullmatch(name) is not None
 
 
 def limits(resources: Resources) -> list[str]:
@@ -94,6 +108,12 @@ def unsupported(platform: Platform, what: str, names: Iterable[str], hint: str) 
 def not_owned(path: Path, uid: int) -> list[Path]:
     """What at or below a path belongs to somebody else."""
     found = [path] if os.path.lexists(path) and path.lstat().st_uid != uid else []
-    for parent, folders, names in os.walk(path):
-        found += [Path(parent, name) for name in (*folders, *names) if Path(parent, name).lstat().st_uid != uid]
+    waiting = [os.fspath(path)]
+    while waiting:  # a task may nest directories deeper than a function may call itself
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.stat(follow_symlinks=False).st_uid != uid:
+                    found.append(Path(entry.path))
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
     return found

@@ -16,11 +16,13 @@ from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import CallerVariable, Command, ask, capture, redacted, stream
-from mlcommons_box.runners.container_run import Caller, fields, limits, not_owned, task_environment
+from mlcommons_box.process import CallerVariable, Command, ask, capture, stream
+from mlcommons_box.process_tree import kill_started_with
+from mlcommons_box.runners.container_run import Caller, fields, goes_by_name, limits, not_owned, task_environment
 from mlcommons_box.runners.docker_image import DockerImage, cannot_start
 from mlcommons_box.runners.failures import HeldBack
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
+from mlcommons_box.runners.made_from import asking, noting
 from mlcommons_box.runners.mounts import Mount, container_mounts, mount_problems
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.site_settings import CA_FILE
@@ -46,6 +48,8 @@ _ENGINE_SAYS = (
 """How an error of Docker's or Podman's own begins, or a warning before it."""
 _SOCKET = Path("/var/run/docker.sock")
 """Made anew whenever the daemon starts."""
+_PATIENCE = 30.0
+"""Seconds in which an engine has to remove a container; a daemon that hangs never answers."""
 SELINUX = Path("/sys/fs/selinux/enforce")
 
 
@@ -151,15 +155,21 @@ class DockerRunner:
         except BaseException:  # such as a full disk, or a reader of our output who has left
             self.remove(name)
             raise
-        if completed.timed_out or completed.interrupted_by is not None or completed.exit_status > 128:
-            self.remove(name)
         engine_failed = engine.held.startswith(_CERTAINLY_NOT_THE_TASK) or (
             completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began)
         )
+        # The task may go on without its client, or without the monitor of Podman, which then ends with 127.
+        may_be_left = completed.exit_status >= ENGINE_STATUSES[0] and (self.is_podman or not engine_failed)
+        is_gone = True
+        if completed.timed_out or completed.interrupted_by is not None or may_be_left:
+            is_gone = self.remove(name)
         if engine_failed:
             self._explain(plan, engine.held.decode("utf-8", "replace"))
         engine.release()
         outcome = outcome_of(completed, plan.timeout)
+        if not is_gone:
+            words = f"{self.executable} does not answer, and the container {name} may go on"
+            return replace(outcome, reason=f"{outcome.reason}; {words}" if outcome.reason else words)
         return self._handed_over(plan, outcome)
 
     def job(self, plan: SetupPlan) -> Job:
@@ -169,22 +179,27 @@ class DockerRunner:
         prepared = Job(
             needs=((self.executable,),),
             is_ready=(Command(argv=(self.executable, "image", "inspect", image.name)),),
-            preparation=tuple(image.commands()),
+            preparation=self._preparation_of_job(image),
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(self.executable, image.name)}",
             engine=self.executable,
-            identify=self.identify(),
+            identify=(*self.identify(), *([asking(image.made_from)] if image.is_built() else [])),
         )
         if not isinstance(plan, RunPlan):
             return prepared
         remove: list[tuple[str, ...]] = [("rm", "--force", container_name(plan))]
-        if self.is_podman:
-            remove.insert(0, ("kill", container_name(plan)))
+        if self.is_podman:  # for the same reasons as in remove()
+            remove = [("kill", container_name(plan)), *remove, *remove]
         return replace(
             prepared,
             task=self.run_command(plan),
             after=() if self.platform.user is None else (self.hand_over_command(plan),),
             stop=tuple(Command(argv=(self.executable, *words)) for words in remove),
         )
+
+    def _preparation_of_job(self, image: DockerImage) -> tuple[Command, ...]:
+        if not image.is_built():
+            return tuple(image.commands())
+        return noting(image.made_from, (image.box_here or image.box.root) / "build", *image.commands())
 
     def identify(self) -> tuple[Command, ...]:
         """The commands that say which image and which engine it is."""
@@ -205,7 +220,10 @@ class DockerRunner:
             is_local = not (self.environ.get("DOCKER_HOST") or self.environ.get("DOCKER_CONTEXT"))
             witnesses.append(str(_SOCKET) if is_local else None)
         said = ask(of_image, timeout=TIMEOUT).stdout.decode("utf-8", "replace")
-        return identity_of(f"{said}\n{remembered_answer(of_engine, witnesses, self.environ)}")
+        found = identity_of(f"{said}\n{remembered_answer(of_engine, witnesses, self.environ)}")
+        if not self.image(plan).is_stale():
+            return found
+        return replace(found, doubt=f"build/ has changed since {self.options.image} was built")
 
     def _has_started(self, name: str, since: int) -> bool:
         """Whether the engine remembers that the container began: what was said is then the task's.
@@ -225,20 +243,28 @@ class DockerRunner:
             raise NotPrepared
         image.fail("start a container of", said)
 
-    def remove(self, name: str) -> None:
-        """Remove the container, whatever it is doing; nothing when it is gone."""
-        words: list[tuple[str, ...]] = [("rm", "--force", name)]
+    def remove(self, name: str) -> bool:
+        """Remove the container, whatever it is doing; False when the engine does not answer in time."""
         if self.is_podman:  # whose 'rm' waits first, and has had an option against that since version 4 only
-            words.insert(0, ("kill", name))
-        for command in (Command(argv=(self.executable, *each)) for each in words):
-            for _ in range(2):  # a second signal must not keep us from it
-                try:
-                    capture(command)
-                except Interrupted:
-                    continue
-                except UnavailableError:
-                    pass
+            self._is_done("kill", name)
+        is_done = self._is_done("rm", "--force", name)
+        if is_done is False:
+            self._is_done("rm", "--force", name)  # Podman's first one fails where its monitor was killed
+        if self.is_podman:  # which knows nothing of a monitor whose client was killed just after starting it
+            kill_started_with("conmon", name)
+        return is_done is not None
+
+    def _is_done(self, *words: str) -> bool | None:
+        """Whether the engine does it, None when it does not answer; a second signal must not keep us from it."""
+        for _ in range(2):
+            try:
+                completed, _said = capture(Command(argv=(self.executable, *words)), timeout=_PATIENCE)
+                return None if completed.timed_out else completed.exit_status == 0
+            except Interrupted:
+                continue
+            except UnavailableError:
                 break
+        return False
 
     def run_command(self, plan: RunPlan) -> Command:
         """The one command that runs the task."""
@@ -249,7 +275,7 @@ class DockerRunner:
         certificates = plan.ca_bundle and Mount(source=plan.ca_bundle, target=_CA_TARGET, writable=False)
         argv += self._mounts(plan, *mounts.mounts, *([certificates] if certificates else []))
         for name, value in task_environment(plan, self.environ, HOME).items():
-            by_name = isinstance(value, CallerVariable) or redacted(f"{name}={value}") != f"{name}={value}"
+            by_name = isinstance(value, CallerVariable) or goes_by_name(name, value)
             argv += ["--env", name if by_name else f"{name}={value}"]
             if by_name and isinstance(value, str):
                 added.append((name, value))  # a secret is no argument, which every user of the machine could read

@@ -23,6 +23,7 @@ from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secre
 from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of
 from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.made_from import SUFFIX
 from mlcommons_box.runners.once import check_mountable, once
 from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.site_settings import (
@@ -76,6 +77,11 @@ class DockerImage(Value):
     def stamp(self) -> Path:
         """Says from what state of ``build/`` the image was built last."""
         return self.work_directory.with_suffix(".built-from")
+
+    @property
+    def made_from(self) -> Path:
+        """The same, of a job."""
+        return self.work_directory.with_suffix(SUFFIX)
 
     def signature(self) -> str:
         """The state of ``build/``: names, sizes and times of change, which are quick to learn."""

@@ -15,6 +15,8 @@ _LONGEST = 1 << 14
 """Bytes of an engine's longest error."""
 _BURST = 1.0
 """Seconds within which an engine says all of it."""
+_LOOKED_AT = 1 << 13
+"""Characters at either end of what a tool said: a stranger's build may print a line that takes patterns hours."""
 
 
 class Failure(NamedTuple):
@@ -26,7 +28,9 @@ class Failure(NamedTuple):
 
 
 def explained(said: str, failures: tuple[Failure, ...]) -> Failure | None:
-    """The first of the failures that the text shows."""
+    """The first of the failures that the text shows; of a long one the beginning and the end are looked at."""
+    if len(said) > 2 * _LOOKED_AT:
+        said = f"{said[:_LOOKED_AT]}\n{said[-_LOOKED_AT:]}"
     return next((failure for failure in failures if re.search(failure.pattern, said, re.IGNORECASE)), None)
 
 

@@ -216,7 +216,7 @@ class Follower:
     def _outcome(self, status: str) -> Outcome:
         """What a status file says.  Raises :class:`BoxError` when the task was never started."""
         what, _, number = status.partition(" ")
-        if what not in ENDS or not number.isdigit():
+        if what not in ENDS or not re.fullmatch(r"[0-9]{1,9}", number):
             damaged = f"its status file is damaged: {status[:60]!r}"
             return Outcome(status="lost", exit_status=EX_TEMPORARY, reason=damaged)
         code = int(number)

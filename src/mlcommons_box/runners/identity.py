@@ -17,6 +17,7 @@ from typing import Any
 
 from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
 from mlcommons_box.process import Command, ask
+from mlcommons_box.runners.made_from import SUFFIX
 from mlcommons_box.value import Value
 
 TIMEOUT = 30.0
@@ -29,18 +30,22 @@ _CHECKSUM = re.compile(r"\\?([0-9a-f]{64}) [ *]/.*")
 _VERSION = re.compile(r"(apptainer|singularity(?:-ce)?) version (\S+)", re.IGNORECASE)
 _PYTHON = re.compile(r"version(?:_info)? = (\S+)")
 _PACKAGE = re.compile(r"(?:.*/)?([^/]+)-([^/-]+)\.dist-info")
+_MADE_FROM = re.compile(rf".+{re.escape(SUFFIX)}/([0-9a-f]{{64}})")
 _IMAGE_LINE = re.compile(r"(image|digest|engine) (\S.*)")
 
 
 class Identity(Value):
     """``image`` has ``id`` and ``digests``, or ``python`` and ``packages``; ``engine`` ``name`` and ``version``.
 
+    ``build`` of an image is the digest of what a job has made it from.  ``doubt`` says why the image of a run may
+    be made from other code than is there.
     ``machine`` is empty where the record tells it in another way; its keys are those of :mod:`.machine`.
     """
 
     image: Mapping[str, Any]
     engine: Mapping[str, Any]
     machine: Mapping[str, Any] = MappingProxyType({})
+    doubt: str | None = None
 
 
 def remembered_answer(command: Command, witnesses: Sequence[str | None], environ: Mapping[str, str]) -> str:
@@ -102,6 +107,8 @@ def identity_of(text: str) -> Identity:
                 engine = {"name": name, "version": version}
         elif found := _CHECKSUM.fullmatch(line):
             image["id"] = f"sha256:{found[1]}"
+        elif found := _MADE_FROM.fullmatch(line):
+            image["build"] = found[1]
         elif found := _VERSION.match(line):
             engine = {"name": found[1].lower(), "version": found[2]}
         elif found := _PYTHON.fullmatch(line):

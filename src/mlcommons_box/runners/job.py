@@ -359,7 +359,9 @@ fi
 identify </dev/null >"$mlbox_run/identity" 2>/dev/null &
 mlbox_identity=$!
 follow task </dev/null >>"$mlbox_run/stdout.log" 2>>"$mlbox_run/stderr.log"
-[ -z "$mlbox_asked" ] || stop
+if [ -n "$mlbox_asked" ] || [ "$mlbox_status" -ge 125 ]; then
+  stop  # what was started may go on when the client of an engine was killed
+fi
 after
 mlbox_tries=10
 while [ ! -e "$mlbox_run/identified" ] && [ "$mlbox_tries" -gt 0 ]; do

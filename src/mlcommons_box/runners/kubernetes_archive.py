@@ -121,8 +121,8 @@ def unpack(file: IO[bytes], places: tuple[Place, ...], workspace: Path) -> list[
                     ) from error
                 if not done:
                     left_out.append(member.name)
-                elif member.isdir():
-                    directories.append((target, member.mode & 0o777))
+                elif member.isdir():  # where it is now: a link on the way to it may lead elsewhere in the end
+                    directories.append((Path(os.path.realpath(target)), member.mode & 0o777))
     for path, mode in reversed(directories):
         os.chmod(path, mode)
     return left_out
@@ -156,7 +156,7 @@ def _put(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, root: 
         else:
             try:
                 content = archive.extractfile(member)
-            except KeyError:  # a hard link to what is not in the archive
+            except (KeyError, RecursionError):  # a hard link to what is not in the archive, or to itself
                 content = None
             if content is None:
                 return False

@@ -13,7 +13,7 @@ from mlcommons_box.runners.identity import Identity
 
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 """Of quantities (kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity)."""
-_QUANTITY = re.compile(r"(\d+)([A-Za-z]{0,2})")
+_QUANTITY = re.compile(r"([0-9]{1,30})([A-Za-z]{0,2})")
 _GPU, _GPU_NAME = "nvidia.com/gpu", "nvidia.com/gpu.product"
 
 

@@ -53,12 +53,13 @@ class State(Value):
 
 def state_of(found: Data, timeout: float | None = None) -> State:
     """The state of the one run that the objects are of."""
-    items: list[Data] = [item for item in found.get("items") or () if isinstance(item, Mapping)]
+    items = _items(found)
     job = next((item for item in items if item.get("kind") == "Job"), None)
     pods = [item for item in items if item.get("kind") == "Pod"]
     pod = max(pods, key=lambda each: str(_get(each, "metadata", "creationTimestamp")), default=None)
-    image_id = _get(_container(pod, "containerStatuses", TASK), "imageID") or None
-    return replace(_state_of(job, pod, timeout), image_id=image_id, node=_get(pod, "spec", "nodeName") or None)
+    image_id = _get(_container(pod, "containerStatuses", TASK), "imageID")
+    state, node = _state_of(job, pod, timeout), _get(pod, "spec", "nodeName")
+    return replace(state, image_id=_word(image_id), node=_word(node))
 
 
 def _state_of(job: Data | None, pod: Data | None, timeout: float | None) -> State:
@@ -74,9 +75,7 @@ def _state_of(job: Data | None, pod: Data | None, timeout: float | None) -> Stat
 
 def events_of(found: Data) -> str | None:
     """What the latest warnings say, the last one first; None when there are none."""
-    warnings = [
-        item for item in found.get("items") or () if isinstance(item, Mapping) and item.get("type") == "Warning"
-    ]
+    warnings = [item for item in _items(found) if item.get("type") == "Warning"]
     warnings.sort(key=_time_of_event, reverse=True)
     messages = dict.fromkeys(str(each.get("message", "")).strip() for each in warnings)
     return "\n".join(message for message in messages if message) or None
@@ -84,22 +83,22 @@ def events_of(found: Data) -> str | None:
 
 def refusal_of(found: Data) -> str | None:
     """Why the cluster makes no pod for a Job, by the Job's events."""
-    refused = [item for item in found.get("items") or () if item.get("reason") == "FailedCreate"]
+    refused = [item for item in _items(found) if item.get("reason") == "FailedCreate"]
     return events_of({"items": refused})
 
 
 def _before_the_end(pod: Data, name: str | None, *, is_open: bool) -> State:
     first, task = _container(pod, "initContainerStatuses", FIRST), _container(pod, "containerStatuses", TASK)
-    ended = _get(first, "state", "terminated")
-    if ended and (_get(ended, "exitCode") != 0 or _get(ended, "reason") in _NOT_STARTED):
-        status = None if _get(ended, "reason") in _NOT_STARTED else _get(ended, "exitCode")
+    ended = _part(first, "terminated")
+    if ended and (_get(ended, "exitCode") != 0 or _reason(ended) in _NOT_STARTED):
+        status = None if _reason(ended) in _NOT_STARTED else _get(ended, "exitCode")
         return State(phase="unusable", pod=name, reason=_said(ended), status=_number(status))
     for container in _all_containers(pod):
-        waiting = _get(container, "state", "waiting")
-        if waiting and waiting.get("reason") in _CANNOT_START:
+        waiting = _part(container, "waiting")
+        if _reason(waiting) in _CANNOT_START:
             return State(phase="unusable", pod=name, reason=_said(waiting))
-        over = _get(container, "state", "terminated")
-        if over and over.get("reason") in _NOT_STARTED:
+        over = _part(container, "terminated")
+        if _reason(over) in _NOT_STARTED:
             return State(phase="unusable", pod=name, reason=_said(over))
     if _get(task, "state", "running") is not None:
         return State(phase="running", pod=name, is_open=is_open)
@@ -114,8 +113,8 @@ def _waits_for(pod: Data) -> str:
         why = scheduled.get("message") or scheduled.get("reason") or "the scheduler says nothing"
         return f"no node for it: {why}"
     for container in _all_containers(pod):
-        waiting = _get(container, "state", "waiting")
-        if waiting and waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+        waiting = _part(container, "waiting")
+        if waiting and _reason(waiting) not in (None, "PodInitializing", "ContainerCreating"):
             return _said(waiting)
     return "its containers are being made" if scheduled else "no node for it yet"
 
@@ -126,7 +125,7 @@ def _outcome(job: Data | None, pod: Data | None, timeout: float | None) -> Outco
         return _lost("somebody removed its Job")
     complete, failed = _condition(job, "Complete"), _condition(job, "Failed") or _condition(job, "FailureTarget")
     if _is_true(failed) and _get(failed, "reason") == "DeadlineExceeded":
-        own = _get(_container(pod, "containerStatuses", TASK), "state", "terminated")
+        own = _part(_container(pod, "containerStatuses", TASK), "terminated")
         if not own or own.get("exitCode") != 0:
             limit = f"it ran longer than {timeout:g} s" if timeout is not None else "it ran longer than its limit"
             return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=limit)
@@ -139,9 +138,9 @@ def _outcome(job: Data | None, pod: Data | None, timeout: float | None) -> Outco
         if _is_true(failed):
             return _lost(f"its pod is gone: {_said(failed)}")
         return None
-    ended = _get(_container(pod, "containerStatuses", TASK), "state", "terminated")
+    ended = _part(_container(pod, "containerStatuses", TASK), "terminated")
     phase = _get(pod, "status", "phase")
-    if ended and ended.get("reason") not in _NOT_STARTED:
+    if ended and _reason(ended) not in _NOT_STARTED:
         if deleted and not _before_removal(ended, job):
             return _lost("somebody removed its Job")
         return _of_container(ended, pod)
@@ -158,7 +157,7 @@ def _outcome(job: Data | None, pod: Data | None, timeout: float | None) -> Outco
 
 def _of_container(ended: Data, pod: Data) -> Outcome:
     status = _number(ended.get("exitCode"))
-    reason = ended.get("reason")
+    reason = _reason(ended)
     if status is None or reason in _OF_NO_ONE:
         return _disrupted(pod) or _lost(_said(ended))
     if reason == "OOMKilled":
@@ -182,7 +181,7 @@ def _before_removal(ended: Data, removed: Data) -> bool:
         asked = _time(_get(removed, "metadata", "deletionTimestamp"))
         asked -= timedelta(seconds=_number(_get(removed, "metadata", "deletionGracePeriodSeconds")) or 0)
         return _time(ended.get("finishedAt")) < asked
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
@@ -212,7 +211,7 @@ def _lost(reason: str) -> Outcome:
 
 
 def _first_failed(pod: Data) -> bool:
-    ended = _get(_container(pod, "initContainerStatuses", FIRST), "state", "terminated")
+    ended = _part(_container(pod, "initContainerStatuses", FIRST), "terminated")
     return bool(ended) and _get(ended, "exitCode") != 0 and not _disrupted(pod)
 
 
@@ -230,18 +229,26 @@ def _said(part: Any) -> str:
 
 
 def _container(pod: Data | None, kind: str, name: str) -> Data | None:
-    statuses = _get(pod, "status", kind) or ()
-    return next((each for each in statuses if isinstance(each, Mapping) and each.get("name") == name), None)
+    return next((each for each in _objects(_get(pod, "status", kind)) if each.get("name") == name), None)
+
+
+def _part(container: Data | None, kind: str) -> Data | None:
+    """One state of a container, where it is in that."""
+    found = _get(container, "state", kind)
+    return found if isinstance(found, Mapping) else None
+
+
+def _reason(state: Data | None) -> str | None:
+    return _word(_get(state, "reason"))
 
 
 def _all_containers(pod: Data) -> Iterable[Data]:
     for kind in ("initContainerStatuses", "containerStatuses"):
-        yield from (each for each in _get(pod, "status", kind) or () if isinstance(each, Mapping))
+        yield from _objects(_get(pod, "status", kind))
 
 
 def _condition(item: Data, kind: str) -> Data | None:
-    conditions = _get(item, "status", "conditions") or ()
-    return next((each for each in conditions if isinstance(each, Mapping) and each.get("type") == kind), None)
+    return next((each for each in _objects(_get(item, "status", "conditions")) if each.get("type") == kind), None)
 
 
 def _is_true(condition: Data | None) -> bool:
@@ -249,7 +256,21 @@ def _is_true(condition: Data | None) -> bool:
 
 
 def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _items(found: Data) -> list[Data]:
+    """The objects that were found."""
+    return _objects(found.get("items"))
+
+
+def _objects(value: Any) -> list[Data]:
+    """The objects in what should be a list of them."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _time_of_event(event: Data) -> str:

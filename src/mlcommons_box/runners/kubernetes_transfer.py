@@ -6,6 +6,7 @@ is measured over there before it counts, and what is fetched begins again where 
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tempfile
 import time
@@ -54,6 +55,14 @@ def send(client: Client, pod: str, where: Layout, workspace: Path, check: Callab
     put(f"end-{count}", b"")
 
 
+def _size(answer: Answer) -> int:
+    """How many bytes there are to fetch, as a container of a stranger's image has said; 0 for nothing at all."""
+    if not re.fullmatch(rb"\s*[0-9]{0,18}\s*", answer.stdout):
+        words = b"its shell does not say how large the outputs are: " + answer.stdout[:60]
+        raise TransferError(Answer(completed=answer.completed, stdout=b"", stderr=words))
+    return int(answer.stdout.strip() or 0)
+
+
 def fetch(client: Client, pod: str, where: Layout, workspace: Path) -> list[str]:
     """Fetch the outputs; returns the names of what was left out."""
     names = [str(place.inside) for place in where.sent if place.parameter.direction == "output"]
@@ -63,7 +72,7 @@ def fetch(client: Client, pod: str, where: Layout, workspace: Path) -> list[str]
     answer = _repeated(
         lambda: client.ask(*before, MEASURE, "mlbox", *names, timeout=_LONGEST, request_timeout=None)
     )
-    size = int(answer.stdout.strip() or 0)
+    size = _size(answer)
     if size == 0:
         return []
     with tempfile.TemporaryFile(dir=workspace) as file:

@@ -17,6 +17,9 @@ from mlcommons_box.errors import EX_CONFIGURATION, Problem
 from mlcommons_box.planning import BoundParameter, RunPlan, holds
 from mlcommons_box.value import Value
 
+_ON_EVERY_LINUX = ("/proc/sys", "/sys")
+_OF_THE_KERNEL = (*_ON_EVERY_LINUX, "/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/sysrq-trigger")
+
 
 class Mount(Value):
     """A path of this machine, links followed, and where it is in the container."""
@@ -47,6 +50,17 @@ def container_mounts(plan: RunPlan) -> Mounts:
     mounts += _below_read_only(mounts)
     arguments = tuple(f"--{each.name}={_inside(real_path(each), places)}" for each in plan.parameters)
     return Mounts(mounts=tuple(mounts), arguments=arguments)
+
+
+def of_the_kernel(*, here: bool) -> tuple[Mount, ...]:
+    """The kernel's own files, read-only: root may change them without any capability, because they are root's.
+
+    ``here`` says that the container is on this machine, where one can look what there is; Docker and Podman do the
+    same by themselves.
+    """
+    paths = [path for path in _OF_THE_KERNEL if os.path.exists(path)] if here else _ON_EVERY_LINUX
+    mounts = [Mount(source=Path(path), target=PurePosixPath(path), writable=False) for path in paths]
+    return (*mounts, *(_below_read_only(mounts) if here else ()))
 
 
 def _below_read_only(mounts: list[Mount]) -> list[Mount]:

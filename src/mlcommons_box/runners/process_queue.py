@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from mlcommons_box.errors import BoxError, UnavailableError
@@ -26,7 +27,7 @@ class ProcessBackend:
         )
 
     def native_id(self, said: str) -> str:
-        if not said.strip().isdigit():
+        if not re.fullmatch(r"[0-9]{1,18}", said.strip()):
             raise ValueError(repr(said[:60]))
         return said.strip()
 

@@ -19,12 +19,16 @@ _END = "MLBOX_END_OF_LIST"
 
 
 def noted(text: str) -> frozenset[str]:
-    """The paths in the text of a note."""
+    """The paths in the text of a note, but for those that lead out of the directory: they would be removed."""
     if not text:
         return frozenset()
     from urllib.parse import unquote_to_bytes
 
-    return frozenset(os.fsdecode(unquote_to_bytes(line)) for line in text.splitlines() if line)
+    lines = (line.encode("utf-8", "surrogateescape") for line in text.splitlines())
+    names = (os.fsdecode(unquote_to_bytes(line)) for line in lines if line)
+    return frozenset(
+        each for each in names if not (each.startswith("/") or "\0" in each or ".." in each.split("/"))
+    )
 
 
 def _as_text(names: Iterable[str]) -> str:

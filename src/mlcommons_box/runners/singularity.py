@@ -23,7 +23,8 @@ from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import HeldBack, explained, explanation
 from mlcommons_box.runners.identity import Identity
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
-from mlcommons_box.runners.mounts import container_mounts, mount_problems
+from mlcommons_box.runners.made_from import asking, noting
+from mlcommons_box.runners.mounts import container_mounts, mount_problems, of_the_kernel
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.singularity_image import SingularityImage, variable_prefix
 from mlcommons_box.runners.site_settings import CA_FILE
@@ -212,20 +213,23 @@ class SingularityRunner:
         from mlcommons_box.runners.job import Job
 
         image = self.image(plan)
+        preparation: tuple[Command, ...] = (
+            Command(argv=("mkdir", "-p", "--", str(image.path.parent))),
+            *image.commands(),
+            Command(argv=("mv", "-f", "--", str(image.partial), str(image.path))),
+        )
+        version, checksum = (self.executable, "--version"), ("sha256sum", "--", str(image.path))
+        identify: tuple[Command, ...] = (Command(argv=version), Command(argv=checksum))
+        if image.is_built():
+            preparation = noting(image.made_from, (image.box_here or image.box.root) / "build", *preparation)
+            identify = (*identify, asking(image.made_from))
         prepared = Job(
             needs=(EXECUTABLES,),
             is_ready=(Command(argv=("test", "-e", str(image.path))),),
-            preparation=(
-                Command(argv=("mkdir", "-p", "--", str(image.path.parent))),
-                *image.commands(),
-                Command(argv=("mv", "-f", "--", str(image.partial), str(image.path))),
-            ),
+            preparation=preparation,
             lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(image.path))}",
             engine=self.executable,
-            identify=(
-                Command(argv=(self.executable, "--version")),
-                Command(argv=("sha256sum", "--", str(image.path))),
-            ),
+            identify=identify,
         )
         if not isinstance(plan, RunPlan):
             return prepared
@@ -244,8 +248,10 @@ class SingularityRunner:
 
         command = Command(argv=(self.executable, "--version"))
         engine = identity_of(remembered_answer(command, [self._which(self.executable)], self.environ)).engine
-        digest = remembered_digest(self.image(plan).path, self.environ)
-        return Identity(image={"id": f"sha256:{digest}"} if digest else {}, engine=engine)
+        image = self.image(plan)
+        digest = remembered_digest(image.path, self.environ)
+        doubt = f"build/ has changed since {image.path.name} was made" if image.was_made_before_a_change() else None
+        return Identity(image={"id": f"sha256:{digest}"} if digest else {}, engine=engine, doubt=doubt)
 
     def scratch(self, plan: RunPlan) -> Path:
         """The directory that holds the task's home and ``/tmp`` while it runs."""
@@ -257,7 +263,8 @@ class SingularityRunner:
         scratch = self.scratch(plan)
         argv = [self.executable, "--quiet", "run", "--cleanenv", "--containall", "--no-eval"]
         argv += ["--home", f"{scratch / 'home'}:{HOME}", "--workdir", str(scratch / "work")]
-        for mount in mounts.mounts:
+        kernel = of_the_kernel(here=self.elsewhere is None) if self.caller.uid == 0 else ()
+        for mount in (*kernel, *mounts.mounts):
             flags = () if mount.writable else ("ro",)
             argv += ["--mount", fields(*flags, type="bind", source=mount.source, destination=mount.target)]
         if plan.ca_bundle:

@@ -19,6 +19,7 @@ from mlcommons_box.process import CallerVariable, Command, capture
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import explained, explanation
 from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.made_from import SUFFIX
 from mlcommons_box.runners.once import check_mountable, once
 from mlcommons_box.runners.preparation import run_step
 from mlcommons_box.runners.programs import which
@@ -89,6 +90,11 @@ class SingularityImage(Value):
         return cache_directory(self.environ) / "images" / f"{file_name_of(str(self.path))}.built-from"
 
     @property
+    def made_from(self) -> Path:
+        """The same, of a job."""
+        return self.note.with_suffix(SUFFIX)
+
+    @property
     def work_directory(self) -> Path:
         """Where a changed recipe and the settings of this site lie while they are needed."""
         return cache_directory(self.environ) / "builds" / file_name_of(str(self.path), str(self.box.root))
@@ -106,6 +112,11 @@ class SingularityImage(Value):
         there = next(parent for parent in self.path.parents if parent.exists())
         return os.access(there, os.W_OK | os.X_OK)
 
+    def is_built(self) -> bool:
+        """Whether it is made from the box's recipe."""
+        recipe_here = self.recipe if self.box_here is None else self.box_here / "build/Singularity.recipe"
+        return not self.source and recipe_here.is_file()
+
     def commands(self) -> list[Command]:
         """The command that makes the image."""
         return [self.build_command()]
@@ -113,8 +124,7 @@ class SingularityImage(Value):
     def build_command(self) -> Command:
         """Build from the recipe, or convert an image."""
         argv = [self.executable, "build", "--force"]
-        recipe_here = self.recipe if self.box_here is None else self.box_here / "build/Singularity.recipe"
-        if self.source or not recipe_here.is_file():
+        if not self.is_built():
             return Command(argv=(*argv, str(self.partial), self.source or self.docker_source()))
         argv.append("--fakeroot")
         prefix = variable_prefix(self.executable)

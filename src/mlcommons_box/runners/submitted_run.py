@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, get_args
 
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, Interrupted
 from mlcommons_box.host import ConnectionLost, Host, LocalHost, Login, SshHost, quoted
 from mlcommons_box.interruption import signals_noted
+from mlcommons_box.journal import open_regular
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.runners.batch import BatchBackend, Submitted
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import engine_failure
-from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.interface import Observer, Outcome, Status
 from mlcommons_box.runners.job import IDENTITY_FILE
 from mlcommons_box.runners.transfer import Output, bring_back
 from mlcommons_box.value import Value, as_data, replace
 
 FILE = "job.json"
 """In the run's directory on this machine."""
+_LARGEST = 1 << 24
+"""Bytes; what has more is none of ours."""
+_QUEUES = ("process", "slurm")
+_ID = re.compile(r"\w[\w.-]*(?:;[\w.-]+)?", re.ASCII)
+"""What every queue of ours calls a run."""
 _LONGEST_IDENTITY = 1 << 18
 """Bytes; a Python environment may have a thousand packages."""
 _PAUSE = 2.0
@@ -87,26 +95,73 @@ def write(run: SubmittedRun, directory: Path) -> None:
 
 
 def read(directory: Path) -> SubmittedRun | None:
-    """What was written; None when the run is not one that goes on without us."""
+    """What was written; None when the run is not one that goes on without us.
+
+    It may be a stranger's, and what is in it becomes words of commands: what we would not have written is refused.
+    Raises :class:`ConfigurationError`.
+    """
     try:
-        content = json.loads((directory / FILE).read_text("utf-8"))
-        login = content["login"]
-        return SubmittedRun(
-            queue=str(content["queue"]),
-            id=str(content["id"]),
-            directory=str(content["directory"]),
-            login=None if login is None else Login(**login),
-            engine=content["engine"],
-            box=str(content.get("box", "")),
-            outputs=tuple(Output(**{**each, "inputs": tuple(each["inputs"])}) for each in content["outputs"]),
-            timeout=content.get("timeout"),
-            identity=str(content.get("identity", "")),
-            outcome=None if content.get("outcome") is None else Outcome(**content["outcome"]),
-        )
+        with os.fdopen(open_regular(directory / FILE, os.O_RDONLY), "rb") as file:
+            content = json.loads(file.read(_LARGEST))
+        return _checked(content)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"cannot read {str(directory / FILE)!r}: {error}") from error
+
+
+def _checked(content: Any) -> SubmittedRun:
+    login, outcome = content["login"], content.get("outcome")
+    run = SubmittedRun(
+        queue=_text(content["queue"]),
+        id=_text(content["id"]),
+        directory=_text(content["directory"]),
+        login=None if login is None else Login(**login),
+        engine=None if content["engine"] is None else _text(content["engine"]),
+        box=_text(content.get("box", "")),
+        outputs=tuple(_output(**each) for each in content["outputs"]),
+        timeout=_number(content.get("timeout")),
+        identity=_text(content.get("identity", "")),
+        outcome=None if outcome is None else _outcome(**outcome),
+    )
+    if run.queue not in _QUEUES or not _ID.fullmatch(run.id):
+        raise ValueError(f"there is no job {run.id[:40]!r} of {run.queue[:40]!r}")
+    if run.login is not None:
+        for text in (run.login.user, run.login.identity_file):
+            _ = None if text is None else _text(text)
+        port = run.login.port
+        if _text(run.login.host).startswith("-") or not (port is None or 0 < _whole(port) < 1 << 16):
+            raise ValueError("it has no such host")
+    return run
+
+
+def _output(there: object, here: object, type: object, inputs: Any) -> Output:
+    texts = [_text(each) for each in inputs] if isinstance(inputs, list) else [_text(inputs)]
+    return Output(there=_text(there), here=_text(here), type=_text(type), inputs=tuple(texts))
+
+
+def _outcome(status: Any, exit_status: object, reason: object = None) -> Outcome:
+    if status not in get_args(Status):
+        raise ValueError("it has no such end")
+    return Outcome(status=status, exit_status=_whole(exit_status), reason=None if reason is None else _text(reason))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"expected a text, found {str(value)[:40]!r}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"expected a whole number, found {str(value)[:40]!r}")
+    return value
+
+
+def _number(value: object) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12):
+        return value
+    raise ValueError(f"expected a time, found {str(value)[:40]!r}")
 
 
 def outputs_of(plan: RunPlan, there: RunPlan) -> tuple[Output, ...]:

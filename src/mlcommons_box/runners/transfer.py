@@ -7,6 +7,7 @@ what is gone here is removed there if we have sent it, and nothing else ever is.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ from mlcommons_box.errors import (
 )
 from mlcommons_box.host import Host, quoted
 from mlcommons_box.planning import BoundParameter, P, RunPlan, SetupPlan, holds
-from mlcommons_box.process import OnOutput
+from mlcommons_box.process import Answer, OnOutput
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.sent_files import SENT_FILE, add_to_note, files_below, has_links, noted, pattern, remove
@@ -33,6 +34,10 @@ _OURS = (".mlbox", ".mlbox-partial")
 """What is never data."""
 _NOT_SENT = (".git", "__pycache__", *_OURS)
 """What does not belong to a box."""
+
+
+SILENT_SHELL = "a shell that is not for a person has to be silent there: look at ~/.bashrc and ~/.profile"
+_NUMBERS = re.compile(r"[0-9]{1,10}( [0-9]{1,10})+ *", re.ASCII)
 
 
 class Output(Value):
@@ -124,7 +129,12 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
     answer = host.shell("\n".join(lines) + "\n", timeout=60)
     parts = answer.stdout.decode("utf-8", "surrogateescape").split("\0")
     head = 4 + len(PROGRAMS) + 1
-    if not answer.succeeded or len(parts) < head + 2:
+    is_said = len(parts) >= head + 2 and parts[0].startswith("/") and _NUMBERS.fullmatch(" ".join(parts[1:4]))
+    if answer.succeeded and not is_said:
+        raise UnavailableError(
+            f"{host.name} did not say who we are there\n{tail(' '.join(parts[:4]))}", hint=SILENT_SHELL
+        )
+    if not answer.succeeded:
         raise CannotCreateError(
             f"cannot make the directory {place!r} on {host.name}\n{tail(answer.stderr)}",
             hint="name another 'directory' in the platform file",
@@ -263,14 +273,20 @@ def missing_there(host: Host, plan: RunPlan) -> list[Problem]:
     return [
         Problem(
             code="missing-input",
-            message=f"the input {inputs[int(number)].name!r} is no {inputs[int(number)].type} on {host.name}: "
-            f"{str(inputs[int(number)].path)!r}",
-            location=inputs[int(number)].location,
+            message=f"the input {inputs[number].name!r} is no {inputs[number].type} on {host.name}: "
+            f"{str(inputs[number].path)!r}",
+            location=inputs[number].location,
             hint="a path outside the workspace and the box is one of that host",
             exit_status=EX_MISSING_INPUT,
         )
-        for number in answer.stdout.decode().split()
+        for number in _listed(answer, len(inputs))
     ]
+
+
+def _listed(answer: Answer, count: int) -> list[int]:
+    """The numbers below ``count`` that a script has printed; of what else the shell there says, nothing."""
+    words = {str(number): number for number in range(count)}
+    return [words[word] for word in answer.stdout.decode("utf-8", "replace").split() if word in words]
 
 
 def bring_back(host: Host, box: str, outputs: Sequence[Output], on_output: OnOutput) -> list[str]:
@@ -280,7 +296,7 @@ def bring_back(host: Host, box: str, outputs: Sequence[Output], on_output: OnOut
     """
     tests = [f"[ -e {quoted(each.there)} ] && echo {number}" for number, each in enumerate(outputs)]
     answer = host.shell("\n".join([*tests, ":"]) + "\n", timeout=60)
-    present = {int(number) for number in answer.stdout.decode().split()}
+    present = set(_listed(answer, len(outputs)))
     names = []
     for number in sorted(present):
         each, here = outputs[number], Path(outputs[number].here)
