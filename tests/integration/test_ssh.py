@@ -185,7 +185,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(desk: Desk) -> No
 
 
 def test_a_run_whose_mlbox_was_killed_is_completed_later(desk: Desk) -> None:
-    desk.script(AT_WORK + "time.sleep(2); " + ONCE)
+    desk.script(AT_WORK + "time.sleep(5); " + ONCE)
     watching = desk.start_run()
     watching.kill()
     watching.communicate()
