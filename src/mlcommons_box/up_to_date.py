@@ -26,6 +26,8 @@ from mlcommons_box.tree_store import tree_store
 from mlcommons_box.value import Value
 
 RECIPES = ("Dockerfile", "Singularity.recipe")
+_PULLS = ("kubernetes",)
+"""Runners that make no image from ``build/``, whatever lies there."""
 
 
 class Verdict(Value):
@@ -149,7 +151,7 @@ class Checker:
                 yield from changes_of_values(
                     "image", flat_image(before), flat_image({**image_reference(plan), **now})
                 )
-        elif not (is_made_from_build(plan) or "packages" in before):  # which requirements.txt decides
+        elif record.runner in _PULLS or not (is_made_from_build(plan) or "packages" in before):
             reason = now if isinstance(now, str) else "the image that was used then is not known"
             yield Difference(
                 kind="image",
@@ -200,8 +202,10 @@ def _is_same_platform(record: RunRecord, plan: RunPlan) -> bool:
 
 def is_made_from_build(plan: RunPlan) -> bool:
     """Whether ``build/`` decides what the task runs in, on whatever runner."""
-    if isinstance(plan.platform.options, LocalOptions):
+    if isinstance(plan.platform.options, LocalOptions):  # which requirements.txt decides
         return True
+    if plan.platform.runner in _PULLS:
+        return False
     return any((plan.box.build / recipe).is_file() for recipe in RECIPES)
 
 

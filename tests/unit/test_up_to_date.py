@@ -12,7 +12,7 @@ import pytest
 
 from mlcommons_box.comparison import differences
 from mlcommons_box.errors import Interrupted, UnavailableError
-from mlcommons_box.model import DockerOptions, EnvironmentVariable, LocalOptions, Platform
+from mlcommons_box.model import DockerOptions, EnvironmentVariable, KubernetesOptions, LocalOptions, Platform
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Command
 from mlcommons_box.record import RunRecord, Supervisor, new_record
@@ -24,6 +24,7 @@ from tests.conftest import write_files
 from tests.unit.proof import PYTHON, Bench, Nameless, PlayingRunner
 
 DOCKER = Platform(name="docker", runner="docker", options=DockerOptions(image="digits:1"))
+CLUSTER = Platform(name="cluster", runner="kubernetes", options=KubernetesOptions(image="digits:1"))
 IMAGE = {"id": f"sha256:{'a' * 64}"}
 
 
@@ -212,6 +213,18 @@ class TestImages:
         assert in_an_image.why().is_up_to_date
         in_an_image.platform = replace(DOCKER, name="podman")
         assert in_an_image.why().is_up_to_date
+
+    def test_an_image_that_is_always_pulled_is_not_made_from_the_code(self, in_an_image: Bench) -> None:
+        """Neither for the run that is due, nor for one on another platform after it."""
+        write_files(in_an_image.root, {"build/Dockerfile": "FROM x\n"})
+        in_an_image.platform = CLUSTER
+        in_an_image.player = Nameless()
+        in_an_image.run()
+        ((_, _, says),) = in_an_image.reasons()
+        assert says.startswith("nobody can know: ")
+        in_an_image.platform = DOCKER
+        ((_, _, says),) = in_an_image.reasons()
+        assert says.startswith("nobody can know: ")
 
     def test_an_engine_is_asked_once_for_many_runs(
         self, in_an_image: Bench, monkeypatch: pytest.MonkeyPatch
