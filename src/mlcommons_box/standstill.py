@@ -35,7 +35,6 @@ Place = tuple[str, tuple[str, ...], list[Entry], dict[str, bytes]]
 class Picture(Value):
     """How things stood at a moment."""
 
-    runs: tuple[str, ...]
     places: tuple[Place, ...]
     image: str
 
@@ -49,18 +48,18 @@ class Standstill:
         self.header = (_own_state(), repr(setup), repr(question))
         self.file = cache / DIRECTORY / file_name_of(*self.header[1:])
 
-    def runs(self) -> list[str] | None:
-        """The runs of the selection, if all are up to date still; None when that is not known.
+    def runs(self) -> list[tuple[str, str]] | None:
+        """The runs of the selection and why each is up to date, if all are still; None when that is not known.
 
         The engine is asked for the image only when all else is the same.
         """
         with suppress(Exception):
-            names, places, image = read_kept(self.file, self.header)
+            runs, places, image = read_kept(self.file, self.header)
             now = time.time_ns()
             if all(_looks_the_same(place) for place in places) and self._image() == image:
                 if any(digests for *_, digests in places):
-                    self.keep(Picture(runs=names, places=tuple(_settled(places, now)), image=image))
-                return list(names)
+                    self.keep(Picture(places=tuple(_settled(places, now)), image=image), runs)
+                return list(runs)
         return None
 
     def picture(self, plans: Iterable[RunPlan]) -> Picture | None:
@@ -70,13 +69,11 @@ class Standstill:
         """
         from mlcommons_box.parameter_content import code_and_inputs, without
 
-        names = []
         wanted: dict[tuple[str, tuple[str, ...]], None] = {
             (str(self.setup.workspace / FILE), ()): None,
             (str(self.setup.box.root / RUN_DIRECTORY), ()): None,
         }
         for plan in plans:
-            names.append(plan.run)
             for parameter in (*code_and_inputs(plan), *plan.outputs):
                 others = plan.outputs if parameter.direction == "input" else plan.inputs
                 wanted[str(parameter.path), tuple(sorted(without(parameter, others)))] = None
@@ -91,13 +88,13 @@ class Standstill:
                 if not entries or size > _SOON:
                     return None
                 places.append((path, left_out, entries, digests_of(Path(path), young) if young else {}))
-            return Picture(runs=tuple(names), places=tuple(places), image=self._image())
+            return Picture(places=tuple(places), image=self._image())
         except (BoxError, OSError):
             return None
 
-    def keep(self, picture: Picture) -> None:
-        """Remember how things stood, because all runs have been seen to be up to date since."""
-        keep(self.file, self.header, (picture.runs, picture.places, picture.image))
+    def keep(self, picture: Picture, runs: Iterable[tuple[str, str]]) -> None:
+        """Remember how things stood, because all runs have been seen to be up to date since, and why each is."""
+        keep(self.file, self.header, (tuple(runs), picture.places, picture.image))
 
     def _image(self) -> str:
         return repr(self.runner.identity(self.setup).image) if isinstance(self.runner, Identifiable) else ""

@@ -109,7 +109,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if standstill is not None and not arguments.json:
         unchanged = standstill.runs()
         if unchanged is not None:
-            terminal.success(f"{len(unchanged)} unchanged")
+            run, reason = unchanged[0]
+            one = len(unchanged) == 1
+            terminal.success(f"{run}: unchanged, {reason}" if one else f"{len(unchanged)} unchanged")
             return 0
     runs = select_runs(definitions, box, arguments.tasks, platform, every=arguments.all, note=terminal.note)
     pipeline = Pipeline(_plans(arguments, box, runs, platform))

@@ -63,18 +63,16 @@ def _remember(
     standstill: Standstill, before: Picture | None, ends: Sequence[Ended], plans: Sequence[RunPlan], runner: Runner
 ) -> None:
     """Remember how things stand, if all is up to date: when something has just run, all is looked at once more."""
-    states = {each.state for each in ends}
-    if states == {"unchanged"}:
-        picture = before
-    elif states <= {"unchanged", "succeeded"}:
-        picture = standstill.picture(plans)
-        is_unchanged = _unchanged(plans, runner)
-        if picture is None or not all(map(is_unchanged, plans)):
-            return
+    if all(each.state == "unchanged" for each in ends):
+        picture, reasons = before, {each.plan.run: each.reason for each in ends}
+    elif all(each.state in ("unchanged", "succeeded") for each in ends):
+        picture, is_unchanged = standstill.picture(plans), _unchanged(plans, runner)
+        reasons = {} if picture is None else {plan.run: is_unchanged(plan) for plan in plans}
     else:
         return
-    if picture is not None:
-        standstill.keep(picture)
+    known = [(run, reason) for run, reason in reasons.items() if reason]
+    if picture is not None and len(known) == len(reasons):
+        standstill.keep(picture, known)
 
 
 def _progress(
