@@ -52,7 +52,7 @@ import json, os, sys, time
 paths = dict(argument[2:].split("=", 1) for argument in sys.argv[2:])
 given = json.load(open(paths["parameters_file"]))
 began = time.time()
-time.sleep(given["seconds"])
+time.sleep(given["seconds"] * given["model"]["width"])
 if given["rate"] > 0.9:
     sys.exit("it diverged")
 loss = (given["rate"] - 0.3) ** 2 + given["model"]["width"] / 100
@@ -283,7 +283,7 @@ def test_a_killed_command_loses_nothing(desk: Desk) -> None:
 
 @pytest.mark.engine("slurm")
 def test_an_interrupt_ends_the_waiting_and_not_the_trials(desk: Desk) -> None:
-    desk.slow_down(2)
+    desk.slow_down(3)
     command = desk.command("sweep", "grid", "--platform=cluster")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
