@@ -25,7 +25,7 @@ class Programs:
         self.is_slow = False
         self.interrupted_by: int | None = None
 
-    def ask(self, command: Command, *, timeout: float | None = None) -> Answer:
+    def ask(self, command: Command, *, timeout: float | None = None, client: bool = False) -> Answer:
         self.commands.append(command)
         status, said = self.answers.pop(0) if self.answers else (0, "")
         if "-M" in command.argv and status == 0:
