@@ -19,6 +19,7 @@ import pytest
 from mlcommons_box.contract.scene import BOX, eventually
 from mlcommons_box.errors import EX_CANNOT_CREATE, EX_MISSING_INPUT, EX_UNAVAILABLE
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
+from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import as_data
 from tests import engines
 from tests.conftest import records_of, write_files
@@ -83,11 +84,15 @@ class Desk:
         return self("run", "--task=act", "--platform=lab", *words, status=status)
 
     def start_run(self, *words: str) -> subprocess.Popen[str]:
-        """Start a run, and return when its task is at work and we know of it."""
+        """Start a run, and return when its task is at work and its record says so."""
         started = self.start("run", "--task=act", "--platform=lab", *words)
         at_work = self.there / "workspace/out/at work"
-        assert eventually(lambda: at_work.exists() and bool(self.jobs()), 30)
+        assert eventually(lambda: at_work.exists() and any(map(self.is_noted, self.jobs())), 30)
         return started
+
+    def is_noted(self, job: Path) -> bool:
+        """Whether the record of a job's run says that it goes on by itself."""
+        return RunStore(self.root / "workspace").read(job.parent.name).detached
 
     def jobs(self) -> list[Path]:
         return list((self.root / "workspace/.mlbox/runs").glob("*/job.json"))
