@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from mlcommons_box import execution
@@ -18,6 +19,8 @@ from mlcommons_box.value import Value, aside, replace
 EndState = Literal["succeeded", "failed", "cancelled", "lost", "unchanged", "not started"]
 EventKind = Literal["planned", "started", "unchanged", "ended", "not started"]
 
+_AWAKE = 0.2
+"""Seconds."""
 FAILURES: tuple[EndState, ...] = ("failed", "cancelled", "lost")
 """The states of a run that began and whose outputs cannot be relied on."""
 
@@ -137,6 +140,15 @@ class Crew:
     def begin(self, number: int, plan: RunPlan) -> None:
         """Have a run done by the next thread that is free."""
         self._orders.put((number, plan))
+
+    def hear(self) -> Event | tuple[int, Ended]:
+        """What happens next.
+
+        Python may overlook a signal that comes just before it waits, until something wakes it.
+        """
+        while True:
+            with suppress(queue.Empty):
+                return self.news.get(timeout=_AWAKE)
 
     def _serve(self) -> None:
         with self.relay.heard():

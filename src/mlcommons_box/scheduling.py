@@ -134,7 +134,7 @@ class _Schedule:
 
     def _hear(self, crew: Crew) -> None:
         """Wait for the next that happens; a signal may come meanwhile, which every run hears itself."""
-        news = crew.news.get()
+        news = crew.hear()
         if isinstance(news, Event):
             self.on_event(news)
         else:
