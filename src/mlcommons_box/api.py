@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -269,14 +268,18 @@ def replay(
     :class:`~mlcommons_box.errors.ConfigurationError` with what keeps the run from being replayed, and
     :class:`~mlcommons_box.errors.BoxError` when the task fails this time.
     """
-    from mlcommons_box.replaying import compared, pinned, refuse_obstacles, replay_plan
+    from mlcommons_box.replaying import compared, fresh_workspace, pinned, refuse_obstacles, replay_plan
 
     box = _load_box(box_root(str(record.plan.get("box", ""))))
     chosen = pinned(_platform(box, platform or record.platform)[1], record)
-    workspace = Path(os.path.abspath(into)) if into else Path(tempfile.mkdtemp(prefix="mlbox-replay-"))
-    workspace.mkdir(parents=True, exist_ok=into is None)
-    plan, runner, trees = replay_plan(record, box, chosen, workspace), runner_for(chosen), _trees(record)
-    refuse_obstacles(record, plan, runner, trees)
+    runner, trees = runner_for(chosen), _trees(record)
+    workspace = fresh_workspace(_path(into))
+    try:
+        plan = replay_plan(record, box, chosen, workspace)
+        refuse_obstacles(record, plan, runner, trees)
+    except BaseException:
+        workspace.rmdir()
+        raise
     again = run(plan, on_output=on_output)
     if again.status != "succeeded":
         raise ConfigurationError(f"the replay {again.status} with exit status {again.exit_status}, in {workspace}")

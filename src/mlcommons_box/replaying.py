@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
-from mlcommons_box.errors import BoxError, ConfigurationError
+from mlcommons_box.errors import BoxError, ConfigurationError, UsageError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
 from mlcommons_box.planning import RunPlan, plan_run
@@ -29,6 +29,21 @@ class Replayed(Value):
     name: str
     state: State
     changes: tuple[Difference, ...] = ()
+
+
+def fresh_workspace(given: Path | None) -> Path:
+    """The new directory that is ``given``, or a temporary one.  Raises :class:`UsageError`."""
+    if given is None:
+        import tempfile
+
+        return Path(tempfile.mkdtemp(prefix="mlbox-replay-"))
+    try:
+        given.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"{str(given)!r} is there already", hint="--into names a new directory") from None
+    except OSError as error:
+        raise UsageError(f"cannot create {str(given)!r}: {error.strerror}") from error
+    return given.absolute()
 
 
 def replay_plan(record: RunRecord, box: Box, platform: Platform, workspace: Path) -> RunPlan:

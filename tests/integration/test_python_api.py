@@ -130,6 +130,9 @@ def test_records_explain_themselves(box: mlbox.Box, tmp_path: Path) -> None:
     assert {each.name for each in mlbox.verify(record) if each.state == "changed"} == {"number"}
     with pytest.raises(mlbox.BoxError, match="cannot be replayed"):
         mlbox.replay(record, into=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    with pytest.raises(mlbox.BoxError, match="is there already"):
+        mlbox.replay(record, into=tmp_path)
     other = mlbox.run(mlbox.plan(box, "first", platform="local"), on_output=None)
     assert [each.id for each in mlbox.runs(box)] == [record.id, other.id]
     assert {each.name for each in mlbox.compare(record, other)} == {"number", "double"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from mlcommons_box import execution
@@ -30,7 +29,7 @@ from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
-from mlcommons_box.replaying import Replayed, compared, pinned, refuse_obstacles, replay_plan
+from mlcommons_box.replaying import Replayed, compared, fresh_workspace, pinned, refuse_obstacles, replay_plan
 from mlcommons_box.report.differences import replayed_text
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.registry import runner_for
@@ -68,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     definitions = RememberedDefinitions(box_root(_box(record)), cache_directory(os.environ))
     box = definitions.load_box()
     platform = pinned(select_platform(definitions, box, arguments.platform or record.platform), record)
-    workspace = _fresh(arguments.into)
+    workspace = fresh_workspace(arguments.into)
     try:
         plan = replay_plan(record, box, platform, workspace)
         runner = runner_for(platform)
@@ -97,18 +96,6 @@ class _ReplayObserver(TerminalObserver):
 
 def _box(record: RunRecord) -> str:
     return str(record.plan.get("box", ""))
-
-
-def _fresh(given: Path | None) -> Path:
-    if given is None:
-        return Path(tempfile.mkdtemp(prefix="mlbox-replay-"))
-    try:
-        given.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(f"{str(given)!r} is there already", hint="--into names a new directory") from None
-    except OSError as error:
-        raise UsageError(f"cannot create {str(given)!r}: {error.strerror}") from error
-    return given.absolute()
 
 
 def _show(results: list[Replayed], terminal: Terminal, workspace: Path, *, as_json: bool) -> int:
