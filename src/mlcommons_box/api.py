@@ -153,11 +153,12 @@ def run_all(
     earlier: dict[str, str] = {}
 
     def is_unchanged(plan: RunPlan) -> str | None:
-        verdict = None if checker is None else checker.check(plan)
-        if verdict is None or verdict.record is None or verdict.changes:
+        if checker is None:
             return None
-        earlier[plan.id] = verdict.record.id
-        return f"as the run {verdict.record.id} left it"
+        verdict = checker.check(plan)
+        if verdict.is_up_to_date and verdict.record is not None:
+            earlier[plan.id] = verdict.record.id
+        return verdict.reason
 
     ends = schedule(
         plans,

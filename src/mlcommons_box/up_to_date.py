@@ -41,6 +41,11 @@ class Verdict(Value):
         """Whether nothing speaks against it."""
         return self.record is not None and not self.changes
 
+    @property
+    def reason(self) -> str | None:
+        """Why the run need not happen; None when it has to."""
+        return f"as the run {self.record.id} left it" if self.record is not None and not self.changes else None
+
 
 class LastRuns:
     """The last run that succeeded, and the last one of all, of every run configuration in a workspace."""

@@ -93,12 +93,7 @@ def _unchanged(plans: Sequence[RunPlan], runner: Runner) -> Callable[[RunPlan], 
     from mlcommons_box.up_to_date import Checker, LastRuns
 
     checker = Checker(runner, LastRuns(RunStore(plans[0].workspace)))
-
-    def reason(plan: RunPlan) -> str | None:
-        verdict = checker.check(plan)
-        return f"as the run {verdict.record.id} left it" if verdict.is_up_to_date and verdict.record else None
-
-    return reason
+    return lambda plan: checker.check(plan).reason
 
 
 def _check_inputs(pipeline: Pipeline) -> None:
