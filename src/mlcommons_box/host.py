@@ -29,7 +29,7 @@ _VANISHED = 24
 """What rsync ends with when a file was removed while it copied."""
 _IDLE = 60
 """Seconds after which an unused connection is closed, should this process have been killed."""
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class ConnectionLost(UnavailableError):
@@ -308,7 +308,7 @@ def script_of(command: Command, caller: Iterable[str], *, through: str = "") -> 
             f'  case "$mlbox_name" in ({names or "-"}) ;; (*) unset "$mlbox_name" ;; esac',
             "done",
         ]
-    lines += [f"unset {name}" for name in command.removed if _NAME.fullmatch(name)]
+    lines += [f"unset {name}" for name in command.removed if re.fullmatch(_NAME, name)]
     for name, value in values:
         if isinstance(value, str):
             lines.append(f"{name}={quoted(value)}")

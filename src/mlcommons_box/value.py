@@ -8,19 +8,20 @@ source text: for the classes of this package 20 ms at every start, a third of th
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from typing_extensions import dataclass_transform
+
+    T = TypeVar("T")
+    V = TypeVar("V", bound="Value")
 else:
 
     def dataclass_transform(**_):
         """Only type checkers need it; Python has it from 3.11 on."""
         return lambda kind: kind
-
-
-T = TypeVar("T")
-V = TypeVar("V", bound="Value")
 
 
 class _Aside:

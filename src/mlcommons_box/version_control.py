@@ -16,7 +16,7 @@ from mlcommons_box.process import Command, ask
 _SUBMODULE = "160000 "
 _TIMEOUT = 20.0
 """Seconds; in a very large repository, nobody waits for longer."""
-_HARMLESS = re.compile(
+_HARMLESS = (
     r"core\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode|symlinks|autocrlf)"
     r"|extensions\.objectformat|(branch|user|pull|push|init|gc|color)\..*"
     r"|remote\..*\.(url|pushurl|fetch|push|tagopt|prune|mirror)"  # a promisor's uploadpack is a program
@@ -54,7 +54,7 @@ def commit_of(directory: Path) -> dict[str, Any]:
 
 def _is_dirty(directory: Path, common: str) -> bool | None:
     keys = _git(directory, "config", "--file", f"{common}/config", "--name-only", "--list").splitlines()
-    if not all(_HARMLESS.fullmatch(key.lower()) for key in keys) or Path(common, "info/attributes").exists():
+    if not all(re.fullmatch(_HARMLESS, key.lower()) for key in keys) or Path(common, "info/attributes").exists():
         return None
     options = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
     words = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")

@@ -117,7 +117,9 @@ def build_parser(words: Sequence[str], program: Program, *, complete: bool = Fal
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     # Without 'prog', argparse formats a usage line only to find it, and loads shutil for that.
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=program.name)
-    for name in program.commands:
+    # With every command declared, each with its own parser, declaring takes longer than checking a box.
+    named = words[0] if words and words[0] in program.commands and not complete else None
+    for name in program.commands if named is None else (named,):
         if complete or name in words:
             module = _command_module(name)
             command = parsers.add_parser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.progress import OneByOne, Progress, SideBySide
 from mlcommons_box.cli.terminal import Terminal
@@ -12,7 +13,9 @@ from mlcommons_box.planning import RunPlan
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.scheduling import Ended, exit_status, run_all
-from mlcommons_box.standstill import Picture, Standstill
+
+if TYPE_CHECKING:
+    from mlcommons_box.standstill import Picture, Standstill
 
 _DESCRIPTORS = 12
 """Files that a run has open at most: its pipes, its logs, and what waits for it."""

@@ -21,8 +21,8 @@ from mlcommons_box.runners.site_settings import (
 )
 from mlcommons_box.value import Value
 
-_STEERS_NOTHING = re.compile(
-    r"(?!LD_)(?:.*(?:token|secret|passw|passphrase|credential|key).*|(?:.*_)?(?:url|uri|dsn|proxy))", re.IGNORECASE
+_STEERS_NOTHING = (
+    r"(?i)(?!LD_)(?:.*(?:token|secret|passw|passphrase|credential|key).*|(?:.*_)?(?:url|uri|dsn|proxy))"
 )
 USER_NAME = "box"
 """What programs are told when they ask who they run as; the caller's number has no name in a stranger's image."""
@@ -63,7 +63,7 @@ def goes_by_name(name: str, value: str) -> bool:
     That is only for names that steer neither the client nor the loader of programs: a stranger's box may give a
     value to ``PATH``, ``LD_PRELOAD`` or ``DOCKER_HOST``, and make it look like a secret.
     """
-    return redacted(f"{name}={value}") != f"{name}={value}" and _STEERS_NOTHING.fullmatch(name) is not None
+    return redacted(f"{name}={value}") != f"{name}={value}" and re.fullmatch(_STEERS_NOTHING, name) is not None
 
 
 def limits(resources: Resources) -> list[str]:

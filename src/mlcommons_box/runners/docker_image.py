@@ -37,7 +37,7 @@ from mlcommons_box.runners.site_settings import (
 )
 from mlcommons_box.value import Value
 
-_MISSING = re.compile(r"no such image|image not known|unable to find image", re.IGNORECASE)
+_MISSING = r"(?i)no such image|image not known|unable to find image"
 _PLUGIN_DIRECTORIES = (
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
@@ -227,7 +227,7 @@ class DockerImage(Value):
 
     def is_missing(self, said: str) -> bool:
         """Whether the engine says that it does not have the image."""
-        return bool(_MISSING.search(said))
+        return bool(re.search(_MISSING, said))
 
     def fail(self, action: str, said: str) -> NoReturn:
         """Raise with what the engine said and what it means."""

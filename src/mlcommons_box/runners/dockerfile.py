@@ -14,9 +14,9 @@ SETTINGS_CONTEXT = ".mlbox_site"
 SettingsBy = Literal["secret", "volume", "copy"]
 """How a builder gets them: BuildKit's secrets, Podman's volumes, or copied into the image."""
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""", re.DOTALL)
-_HEREDOC = re.compile(r"""\d*<<(-?)(["']?)([^<\s"']+)\2""")
+_DIRECTIVE = r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*"
+_WORD = r"""(?s)(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+"""
+_HEREDOC = r"""\d*<<(-?)(["']?)([^<\s"']+)\2"""
 
 
 class Instruction(NamedTuple):
@@ -53,7 +53,7 @@ def instructions(text: str) -> Iterator[Instruction]:
 def _escape(text: str) -> str:
     """The escape character: a directive may name it, before anything else but other directives."""
     for line in text.split("\n"):
-        directive = _DIRECTIVE.fullmatch(line.strip())
+        directive = re.fullmatch(_DIRECTIVE, line.strip())
         name = directive.group(1).lower() if directive else ""
         if directive and name == "escape":
             return directive.group(2)[:1]
@@ -64,11 +64,11 @@ def _escape(text: str) -> str:
 
 def _heredocs(instruction: str) -> list[tuple[str, str]]:
     """The here-documents that follow an instruction: ``-`` where tabs are taken off, and the word that ends it."""
-    words = _WORD.findall(instruction)
+    words = re.findall(_WORD, instruction)
     keyword = next((word.upper() for word in words if word.upper() != "ONBUILD"), "")
     if keyword not in ("RUN", "COPY", "ADD"):
         return []
-    return [(found.group(1), found.group(3)) for found in map(_HEREDOC.fullmatch, words) if found]
+    return [(found[1], found[3]) for found in (re.fullmatch(_HEREDOC, word) for word in words) if found]
 
 
 def with_settings(text: str, by: SettingsBy, variables: Mapping[str, str], files: Iterable[str]) -> str:

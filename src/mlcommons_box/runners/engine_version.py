@@ -10,7 +10,7 @@ from mlcommons_box.errors import ConfigurationError
 from mlcommons_box.model import Platform
 from mlcommons_box.process import Command, capture
 
-_BOUND = re.compile(r"(>=|<=|==|!=|~=|>|<)? *([0-9]+(?:\.[0-9]+)*)")
+_BOUND = r"(>=|<=|==|!=|~=|>|<)? *([0-9]+(?:\.[0-9]+)*)"
 _COMPARES: dict[str, Callable[[int], bool]] = {
     ">=": lambda order: order >= 0,
     "<=": lambda order: order <= 0,
@@ -40,7 +40,7 @@ def check_engine_version(platform: Platform, executable: str, wanted: str) -> No
 def satisfies(version: str, wanted: str) -> bool:
     """Whether a version like ``20.10.24`` lies in a range like ``>=18.01,<30`` (a bare number means that one)."""
     for bound in wanted.split(","):
-        matched = _BOUND.fullmatch(bound.strip())
+        matched = re.fullmatch(_BOUND, bound.strip())
         if not matched:
             raise ValueError(f"not a range of versions: {wanted!r}")
         comparison, number = matched.group(1) or "==", matched.group(2)

@@ -10,7 +10,7 @@ from mlcommons_box.process import Stream
 from mlcommons_box.runners.interface import Observer
 
 _TAIL_LINES = 12
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR = r"\x1b\[[0-9;]*m"
 _LONGEST = 1 << 14
 """Bytes of an engine's longest error."""
 _BURST = 1.0
@@ -42,7 +42,7 @@ def explanation(action: str, said: str, failure: Failure | None) -> tuple[str, s
 
 def tail(said: bytes | str, lines: int = _TAIL_LINES) -> str:
     """The end of what a tool said, indented, to stand below a message."""
-    text = _COLOUR.sub("", said if isinstance(said, str) else said.decode("utf-8", "replace"))
+    text = re.sub(_COLOUR, "", said if isinstance(said, str) else said.decode("utf-8", "replace"))
     kept = [line.rstrip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
     return "\n".join(f"  {line}" for line in kept[-lines:])
 

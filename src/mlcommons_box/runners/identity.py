@@ -25,13 +25,13 @@ TIMEOUT = 30.0
 
 _SETTLED = 2_000_000_000
 """So many nanoseconds after a change, another one shows in a file's times on every file system."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHECKSUM = re.compile(r"\\?([0-9a-f]{64}) [ *]/.*")
-_VERSION = re.compile(r"(apptainer|singularity(?:-ce)?) version (\S+)", re.IGNORECASE)
-_PYTHON = re.compile(r"version(?:_info)? = (\S+)")
-_PACKAGE = re.compile(r"(?:.*/)?([^/]+)-([^/-]+)\.dist-info")
-_MADE_FROM = re.compile(rf".+{re.escape(SUFFIX)}/([0-9a-f]{{64}})")
-_IMAGE_LINE = re.compile(r"(image|digest|engine) (\S.*)")
+_DIGEST = r"[0-9a-f]{64}"
+_CHECKSUM = r"\\?([0-9a-f]{64}) [ *]/.*"
+_VERSION = r"(?i)(apptainer|singularity(?:-ce)?) version (\S+)"
+_PYTHON = r"version(?:_info)? = (\S+)"
+_PACKAGE = r"(?:.*/)?([^/]+)-([^/-]+)\.dist-info"
+_MADE_FROM = rf".+{re.escape(SUFFIX)}/([0-9a-f]{{64}})"
+_IMAGE_LINE = r"(image|digest|engine) (\S.*)"
 
 
 class Identity(Value):
@@ -96,24 +96,24 @@ def identity_of(text: str) -> Identity:
     engine: dict[str, Any] = {}
     packages = {}
     for line in text.splitlines():
-        if found := _IMAGE_LINE.fullmatch(line):
+        if found := re.fullmatch(_IMAGE_LINE, line):
             key, value = found.groups()
             if key == "image":
-                image["id"] = f"sha256:{value}" if _DIGEST.fullmatch(value) else value
+                image["id"] = f"sha256:{value}" if re.fullmatch(_DIGEST, value) else value
             elif key == "digest":
                 image.setdefault("digests", []).append(value)
             else:
                 name, _, version = value.partition(" ")
                 engine = {"name": name, "version": version}
-        elif found := _CHECKSUM.fullmatch(line):
+        elif found := re.fullmatch(_CHECKSUM, line):
             image["id"] = f"sha256:{found[1]}"
-        elif found := _MADE_FROM.fullmatch(line):
+        elif found := re.fullmatch(_MADE_FROM, line):
             image["build"] = found[1]
-        elif found := _VERSION.match(line):
+        elif found := re.match(_VERSION, line):
             engine = {"name": found[1].lower(), "version": found[2]}
-        elif found := _PYTHON.fullmatch(line):
+        elif found := re.fullmatch(_PYTHON, line):
             image["python"] = found[1]
-        elif found := _PACKAGE.fullmatch(line):
+        elif found := re.fullmatch(_PACKAGE, line):
             packages[found[1]] = found[2]
     if "python" in image:
         image["packages"] = dict(sorted(packages.items()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mlcommons_box.errors import EX_CONFIGURATION, Problem
@@ -66,28 +67,36 @@ def of_the_kernel(*, here: bool) -> tuple[Mount, ...]:
 def _below_read_only(mounts: list[Mount]) -> list[Mount]:
     """What this machine has mounted below a read-only path: engines make only the path itself read-only."""
     found = []
-    for point in _mount_points():
-        around = [mount for mount in mounts if mount.source != point and holds(mount.source, point)]
-        if not around or any(mount.source == point for mount in mounts):
+    for point in _mount_points([mount.source for mount in mounts]):
+        if any(mount.source == point for mount in mounts):
             continue
-        inner = max(around, key=lambda mount: len(mount.source.parts))
+        inner = max(
+            (mount for mount in mounts if holds(mount.source, point)), key=lambda mount: len(mount.source.parts)
+        )
         if not inner.writable:
             target = inner.target / point.relative_to(inner.source)
             found.append(Mount(source=point, target=target, writable=False))
     return found
 
 
-def _mount_points() -> list[Path]:
-    """Where something is mounted on this machine (proc(5), mountinfo), outer ones first; empty on other systems."""
+def _mount_points(around: Sequence[Path]) -> list[Path]:
+    """Where something is mounted below paths of this machine, outer ones first; empty on other systems.
+
+    As proc(5) has it: in a line of mountinfo, the fifth word, in which spaces, tabs, line breaks and backslashes
+    are three octal digits.  A host of containers has thousands of lines.
+    """
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
         return []
-    # Spaces, tabs, line breaks and backslashes are written as three octal digits.
+    beginnings = tuple(os.path.join(os.fsencode(path), b"") for path in around)
+    written = (line.split(b" ", 5)[4] for line in lines)
     points = {
-        re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), line.split()[4]) for line in lines
+        re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), word) if b"\\" in word else word
+        for word in written
     }
-    return sorted((Path(os.fsdecode(point)) for point in points), key=lambda path: len(path.parts))
+    below = (Path(os.fsdecode(point)) for point in points if point.startswith(beginnings))
+    return sorted(below, key=lambda path: len(path.parts))
 
 
 def mount_problems(plan: RunPlan) -> list[Problem]:

@@ -42,8 +42,8 @@ _SAYS = (
 )
 """How an error of Apptainer's own begins, or a warning before it."""
 _FAILS = {
-    255: re.compile(rb"^(?:\x1b\[\d+m)?FATAL:   ", re.MULTILINE),
-    1: re.compile(rb"^(?:\x1b\[\d+m)?(?:ERROR  : |Error for command)", re.MULTILINE),
+    255: rb"(?m)^(?:\x1b\[\d+m)?FATAL:   ",
+    1: rb"(?m)^(?:\x1b\[\d+m)?(?:ERROR  : |Error for command)",
 }
 """What it says when it could not start the task, by its exit status; a task may end with that status too."""
 
@@ -306,4 +306,4 @@ class SingularityRunner:
 def is_failure(exit_status: int, said: bytes) -> bool:
     """Whether a run that ended so, and said that first, is one that the engine could not start."""
     fails = _FAILS.get(exit_status)
-    return fails is not None and fails.search(said) is not None
+    return fails is not None and re.search(fails, said) is not None

@@ -33,8 +33,8 @@ from mlcommons_box.runners.site_settings import (
 )
 from mlcommons_box.value import Value
 
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
-_SOURCE = re.compile(r"(?:docker|docker-daemon|oras|library|shub|https?)://.+|docker-daemon:.+")
+_VARIABLE = r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))"
+_SOURCE = r"(?:docker|docker-daemon|oras|library|shub|https?)://.+|docker-daemon:.+"
 
 
 class SingularityImage(Value):
@@ -53,7 +53,7 @@ class SingularityImage(Value):
     def source(self) -> str | None:
         """The address of an image somewhere else, where the platform names one in place of a file."""
         expanded = self._expanded()
-        return expanded if _SOURCE.fullmatch(expanded) else None
+        return expanded if re.fullmatch(_SOURCE, expanded) else None
 
     @property
     def path(self) -> Path:
@@ -67,11 +67,11 @@ class SingularityImage(Value):
             name = matched.group(1) or matched.group(2)
             return str(self.workspace) if name == "WORKSPACE" else self.environ.get(name, matched.group())
 
-        return _VARIABLE.sub(value, self.written)
+        return re.sub(_VARIABLE, value, self.written)
 
     def undefined_variables(self) -> list[str]:
         """The variables in the path that are not set."""
-        names = [matched.group(1) or matched.group(2) for matched in _VARIABLE.finditer(self.written)]
+        names = [matched.group(1) or matched.group(2) for matched in re.finditer(_VARIABLE, self.written)]
         return [name for name in dict.fromkeys(names) if name != "WORKSPACE" and name not in self.environ]
 
     @property

@@ -37,7 +37,7 @@ _NOT_SENT = (".git", "__pycache__", *_OURS)
 
 
 SILENT_SHELL = "a shell that is not for a person has to be silent there: look at ~/.bashrc and ~/.profile"
-_NUMBERS = re.compile(r"[0-9]{1,10}( [0-9]{1,10})+ *", re.ASCII)
+_NUMBERS = r"[0-9]{1,10}( [0-9]{1,10})+ *"
 
 
 class Output(Value):
@@ -129,7 +129,7 @@ def find(host: Host, plan: SetupPlan, directory: str | None, python: str | None)
     answer = host.shell("\n".join(lines) + "\n", timeout=60)
     parts = answer.stdout.decode("utf-8", "surrogateescape").split("\0")
     head = 4 + len(PROGRAMS) + 1
-    is_said = len(parts) >= head + 2 and parts[0].startswith("/") and _NUMBERS.fullmatch(" ".join(parts[1:4]))
+    is_said = len(parts) >= head + 2 and parts[0].startswith("/") and re.fullmatch(_NUMBERS, " ".join(parts[1:4]))
     if answer.succeeded and not is_said:
         raise UnavailableError(
             f"{host.name} did not say who we are there\n{tail(' '.join(parts[:4]))}", hint=SILENT_SHELL
