@@ -128,10 +128,7 @@ def test_an_array_is_one_submission_with_its_list_in_the_script() -> None:
         "for name in $(env | sed -n 's/^\\(SQUEUE_[A-Z0-9_]*\\)=.*/\\1/p;s/^\\(SACCT_[A-Z0-9_]*\\)=.*/\\1/p'); do\n"
         '  unset "$name"\n'
         "done\n"
-        "found=$(submitted)\n"
-        'if [ -z "$found" ]; then\n'
-        '  found=$(send) || { refused=$?; found=$(submitted); [ -n "$found" ] || return "$refused"; }\n'
-        "fi\n"
+        'found=$(send) || { refused=$?; found=$(submitted); [ -n "$found" ] || return "$refused"; }\n'
         'printf "%s\\n" "$found"'
     )
 

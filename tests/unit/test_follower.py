@@ -317,7 +317,7 @@ def test_a_run_that_nobody_knows_any_more_is_lost(host: FakeHost, recorder: Reco
 def test_a_waiting_run_says_what_it_waits_for(host: FakeHost, recorder: Recorder) -> None:
     host.alive = "unknown"
     waiting = JobState(phase="waiting", reason="Priority")
-    host.events = [*[host.writes()] * 12, host.writes(status="task 0")]
+    host.events = [*[host.writes()] * 20, host.writes(status="task 0")]
     assert follow(host, recorder, Queue(waiting)) is not None
     assert "waiting in the queue (Priority)" in recorder.steps
 
@@ -389,19 +389,27 @@ def start(host: FakeHost) -> Submitted:
     return submit(host, ProcessBackend(), "/runs/a b", "id", "echo script\n")
 
 
+WRITTEN = b"mlbox-written\n"
+
+
 def test_a_start_writes_the_script_and_says_the_id() -> None:
-    host = Starting(answer(), answer(b"4711\n"))
+    host = Starting(answer(WRITTEN + b"4711\n"))
     assert start(host) == Submitted(id="4711", directory="/runs/a b")
-    assert "echo script\n" in host.asked[0]
-    assert "umask 077" in host.asked[0]
-    assert "cd -- '/runs/a b'" in host.asked[1]
+    (asked,) = host.asked
+    assert "umask 077" in asked
+    assert "cd -- '/runs/a b'" in asked
+    assert asked.index("echo script\n") < asked.index("mkdir started")
+
+
+def test_what_the_shell_there_says_by_itself_is_no_id() -> None:
+    assert start(Starting(answer(b"Welcome\n" + WRITTEN + b"4711\n"))).id == "4711"
 
 
 def test_a_start_that_may_have_happened_is_asked_for_again() -> None:
     """The directory says whether it did: nothing is started twice."""
-    host = Starting(answer(), LOST, LOST, answer(), answer(b"4711\n"))
+    host = Starting(LOST, LOST, answer(WRITTEN + b"4711\n"))
     assert start(host).id == "4711"
-    assert host.asked[0] == host.asked[2] == host.asked[3]
+    assert host.asked[0] == host.asked[1] == host.asked[2]
 
 
 def test_a_host_that_stays_away_is_given_up() -> None:
@@ -410,11 +418,11 @@ def test_a_host_that_stays_away_is_given_up() -> None:
 
 
 def test_an_interrupt_during_the_start_ends_what_may_have_been_started() -> None:
-    host = Starting(answer(), Interrupted(signal.SIGINT), answer(b"4711\n"), answer())
+    host = Starting(Interrupted(signal.SIGINT), answer(b"4711\n"), answer())
     with pytest.raises(Interrupted):
         start(host)
-    assert "! mkdir started" in host.asked[2]
-    assert "kill -s TERM 4711" in host.asked[3]
+    assert "! mkdir started" in host.asked[1]
+    assert "kill -s TERM 4711" in host.asked[2]
 
 
 def test_an_interrupt_before_the_start_keeps_it_from_happening() -> None:
@@ -427,7 +435,7 @@ def test_an_interrupt_before_the_start_keeps_it_from_happening() -> None:
 @pytest.mark.parametrize("said", [b"", b"Welcome\n", b"12 13\n"])
 def test_a_start_that_says_no_id_is_an_error(said: bytes) -> None:
     with pytest.raises(UnavailableError, match="did not say what the run is called"):
-        start(Starting(answer(), answer(said)))
+        start(Starting(answer(WRITTEN + said)))
 
 
 def test_a_full_disk_there_is_an_error_before_anything_starts() -> None:
@@ -438,7 +446,7 @@ def test_a_full_disk_there_is_an_error_before_anything_starts() -> None:
 
 def test_a_process_that_cannot_be_started_is_an_error() -> None:
     with pytest.raises(UnavailableError, match="cannot be started there"):
-        start(Starting(answer(), answer(status=1, stderr=b"sh: cannot fork\n")))
+        start(Starting(answer(WRITTEN, status=1, stderr=b"sh: cannot fork\n")))
 
 
 # ---- What it leaves ------------------------------------------------------------------------------

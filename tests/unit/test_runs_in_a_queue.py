@@ -145,7 +145,7 @@ def test_a_run_that_is_put_into_the_queue_again_goes_on(clock: Clock) -> None:
 
 def test_what_came_to_its_own_end_is_given_time_to_be_seen(clock: Clock) -> None:
     """A file system may show what a node has written a minute later."""
-    assert follow(Cluster([""] * 40 + ["task 3"], [FAILED])) == Outcome(status="failed", exit_status=3)
+    assert follow(Cluster([""] * 45 + ["task 3"], [FAILED])) == Outcome(status="failed", exit_status=3)
     outcome = follow(Cluster([""], [FAILED]))
     assert outcome == FAILED.outcome
     assert clock.now > 1090

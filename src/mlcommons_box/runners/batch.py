@@ -37,6 +37,8 @@ _SIZE = re.compile(rb"[0-9]{1,18}")
 KILLED = ("cancelled 143", "task 137")
 """What a run has written that somebody else ended; a queue may begin it again, or know why."""
 _END = "MLBOX_END_OF_SCRIPT"
+_WRITTEN = "mlbox-written"
+"""Said when the script is where it belongs; what comes after it is the queue's."""
 _SUBMITTED_BY_NOW = 30
 """Tenths of a second in which a submission that another process has begun is waited for."""
 _WAIT_FOR_ID = f"""\
@@ -150,18 +152,11 @@ def _withdraw(host: Host, backend: BatchBackend, directory: str) -> None:
 
 
 def _submit(host: Host, backend: BatchBackend, directory: str, run_id: str, script: str) -> Submitted:
-    prepared = host.shell(
-        f"umask 077; mkdir -p -- {quoted(directory)} && cd -- {quoted(directory)} || exit 73\n"
-        f"[ -d started ] || cat >{SCRIPT_FILE}.partial <<'{_END}' || exit 73\n{script}{_END}\n"
-        f"[ -d started ] || mv -f {SCRIPT_FILE}.partial {SCRIPT_FILE}\n"
-    )
-    if not prepared.succeeded:
-        raise CannotCreateError(
-            f"cannot write the run's directory {directory!r} on {host.name}\n{tail(prepared.stderr)}",
-            hint="free some space there, or name another 'directory' in the platform file",
-        )
     answer = host.shell(
-        f"cd -- {quoted(directory)} || exit 73\n"
+        f"(umask 077; mkdir -p -- {quoted(directory)}) && cd -- {quoted(directory)} || exit 73\n"
+        f"[ -d started ] || (umask 077; cat >{SCRIPT_FILE}.partial) <<'{_END}' || exit 73\n{script}{_END}\n"
+        f"[ -d started ] || mv -f {SCRIPT_FILE}.partial {SCRIPT_FILE} || exit 73\n"
+        f"echo {_WRITTEN}\n"
         "submit() {\n"
         f"{backend.submission(directory, run_id)}\n"
         "}\n"
@@ -173,10 +168,16 @@ def _submit(host: Host, backend: BatchBackend, directory: str, run_id: str, scri
         "fi\n"
         f"{_WAIT_FOR_ID}"
     )
+    _, is_written, said = answer.stdout.decode("utf-8", "replace").partition(f"{_WRITTEN}\n")
+    if not is_written:
+        raise CannotCreateError(
+            f"cannot write the run's directory {directory!r} on {host.name}\n{tail(answer.stderr)}",
+            hint="free some space there, or name another 'directory' in the platform file",
+        )
     if not answer.succeeded:
         raise backend.refused(answer)
     try:
-        return Submitted(id=backend.native_id(answer.stdout.decode("utf-8", "replace")), directory=directory)
+        return Submitted(id=backend.native_id(said), directory=directory)
     except ValueError as error:
         raise UnavailableError(
             f"{backend.name} on {host.name} did not say what the run is called: {error}"

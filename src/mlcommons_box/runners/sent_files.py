@@ -38,11 +38,13 @@ def _as_text(names: Iterable[str]) -> str:
 
 
 def add_to_note(host: Host, box: Path, names: Collection[str]) -> None:
-    """Note files that are there because of us, relative to the box's directory."""
+    """Note files that are there because of us, relative to the box's directory, each of them once."""
     if not names:
         return
     answer = host.shell(
-        f"cd -- {quoted(box)} && mkdir -p .mlbox && cat >>{SENT_FILE} <<'{_END}'\n{_as_text(names)}{_END}\n"
+        f"cd -- {quoted(box)} && mkdir -p .mlbox && : >>{SENT_FILE} || exit 73\n"
+        f"grep -vxF -f {SENT_FILE} >>{SENT_FILE} <<'{_END}'\n{_as_text(names)}{_END}\n"
+        '[ "$?" -le 1 ]\n'  # 1 says that all of them were there
     )
     if not answer.succeeded:
         raise CannotCreateError(f"cannot note on {host.name} what was sent\n{tail(answer.stderr)}")

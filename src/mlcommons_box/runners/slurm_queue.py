@@ -216,18 +216,15 @@ class SlurmBackend:
 
 
 def _once(run_id: str, submission: str) -> str:
-    """A submission that is not done twice, and whose job is found though nobody heard of its id.
+    """A submission whose job is found though nobody heard of its id: the controller may have answered too late.
 
-    The process that submitted it may have ended, or the controller may have answered too late.
+    A submission that nobody has begun before finds nothing, so only one that failed asks.
     """
     return (
         f"submitted() {{ squeue --noheader --format=%A --name={_job_name(run_id)} 2>/dev/null | head -n 1; }}\n"
         f"send() {{\n{submission}\n}}\n"
         f"{_OWN_SETTINGS}\n"
-        "found=$(submitted)\n"
-        'if [ -z "$found" ]; then\n'
-        '  found=$(send) || { refused=$?; found=$(submitted); [ -n "$found" ] || return "$refused"; }\n'
-        "fi\n"
+        'found=$(send) || { refused=$?; found=$(submitted); [ -n "$found" ] || return "$refused"; }\n'
         'printf "%s\\n" "$found"'
     )
 

@@ -181,7 +181,9 @@ def send(host: Host, plan: SetupPlan, there: There, on_output: OnOutput) -> None
         if any(path.iterdir()):
             host.put([f"{path}/"], f"{there.path(plan, path)}/", *kept, on_output=on_output)
     files = [
-        f"{plan.workspace}/./{each.path.relative_to(plan.workspace)}" for each in brought if each.type == "file"
+        f"{plan.workspace}/./{each.path.relative_to(plan.workspace)}"
+        for each in brought
+        if each.type == "file" and each.path not in with_the_box
     ]
     if files:
         host.put(files, f"{there.workspace}/", "--relative", "--copy-links", on_output=on_output)
@@ -195,7 +197,8 @@ def _filters(plan: SetupPlan, with_the_box: Sequence[Path]) -> list[str]:
     for path in with_the_box:
         inside = path.relative_to(box)
         filters += [f"--include=/{pattern(each)}/" for each in reversed(inside.parents) if each != Path()]
-        filters.append(f"--include=/{pattern(inside, always=True)}/***")
+        with_all_of_it = f"{pattern(inside, always=True)}/***"
+        filters.append(f"--include=/{with_all_of_it if path.is_dir() else pattern(inside)}")
     for workspace in {plan.workspace, plan.box.workspace}:
         if holds(box, workspace) and workspace != box:
             inside = workspace.relative_to(box)
@@ -212,11 +215,10 @@ def _goes_with_the_box(plan: SetupPlan, parameter: BoundParameter) -> bool:
     Links may lead to what is not brought, and only of the whole that it brings does rsync know that.
     """
     box, path = plan.box.root, parameter.path
-    if parameter.type != "directory" or plan.workspace != plan.box.workspace or path == plan.workspace:
+    if plan.workspace != plan.box.workspace or path == plan.workspace:
         return False
-    return os.path.realpath(path) == os.path.join(os.path.realpath(box), path.relative_to(box)) and not has_links(
-        path
-    )
+    is_here = os.path.realpath(path) == os.path.join(os.path.realpath(box), path.relative_to(box))
+    return is_here and not (parameter.type == "directory" and has_links(path))
 
 
 def _gone(there: There, sent: set[str], bound: Sequence[PurePosixPath]) -> list[str]:
