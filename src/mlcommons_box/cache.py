@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from mlcommons_box import __version__
 
 CACHE_VARIABLE = "MLCOMMONS_BOX_CACHE"
 _CHECKSUM_BYTES = 4
@@ -28,6 +31,22 @@ def file_name_of(*parts: str) -> str:
 
     text = "\0".join(parts).encode("utf-8", "surrogateescape")
     return f"{crc32(text):08x}{crc32(text[::-1]):08x}"
+
+
+def state_of_our_modules(*packages: str) -> tuple[Any, ...]:
+    """Which software this is: its version, the Python, and the state of the modules of some packages of ours.
+
+    What was kept by another is not taken for our own: the modules of a checkout change, and its version does not.
+    """
+    here = os.path.dirname(__file__)
+    found = []
+    for package in packages:
+        with suppress(OSError), os.scandir(os.path.join(here, package)) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    state = entry.stat()
+                    found.append((package, entry.name, state.st_mtime_ns, state.st_size))
+    return (__version__, sys.version, sys.implementation.cache_tag, tuple(sorted(found)))
 
 
 def read_kept(file: Path, header: object) -> Any:

@@ -19,7 +19,7 @@ from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import Problem, ProblemsError
 from mlcommons_box.model import Box, Platform, RunConfiguration, Sweep, Task
-from mlcommons_box.planning import BoundParameter, bind, holds
+from mlcommons_box.planning import BoundParameter, bind
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.value import Value
 
@@ -96,9 +96,10 @@ def _path_problems(
         task = tasks.get(run.task)
         if task:
             bound += bind(root, task, run, workspace or root / "workspace", problems)
-    made = [parameter.path for parameter in bound if parameter.direction == "output"]
+    made = {parameter.path for parameter in bound if parameter.direction == "output"}
     if inputs:
-        wanted = [p for p in bound if not any(holds(path, p.path) or holds(p.path, path) for path in made)]
+        around = {parent for path in made for parent in path.parents} | made
+        wanted = [each for each in bound if each.path not in around and made.isdisjoint(each.path.parents)]
         problems += missing_inputs(tuple(parameter for parameter in wanted if parameter.location))
     return problems
 

@@ -63,7 +63,7 @@ def find_leftovers(box: Box, runs: Iterable[RunConfiguration], workspace: Path |
     given = [parameter for run_name, parameter in inputs if not writers.get(parameter.path, set()) - {run_name}]
     found = []
     for path in sorted(writers):
-        if os.path.lexists(path) and not any(holds(other, path) for other in writers if other != path):
+        if os.path.lexists(path) and writers.keys().isdisjoint(path.parents):
             found.append(Leftover(path=path, what="output", reason=_reason_to_keep(path, place, given)))
     for file in yaml_files(box.root / SWEEP_DIRECTORY):
         path = place / SWEEP_DIRECTORY / name_below(file, box.root / SWEEP_DIRECTORY)

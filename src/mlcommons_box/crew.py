@@ -21,7 +21,7 @@ EventKind = Literal["planned", "started", "unchanged", "ended", "not started"]
 
 _AWAKE = 0.2
 """Seconds."""
-FAILURES: tuple[EndState, ...] = ("failed", "cancelled", "lost")
+_FAILURES: tuple[EndState, ...] = ("failed", "cancelled", "lost")
 """The states of a run that began and whose outputs cannot be relied on."""
 
 
@@ -44,7 +44,7 @@ class Ended(Value):
     @property
     def is_failure(self) -> bool:
         """Whether it began, and not to a good end."""
-        return self.state in FAILURES
+        return self.state in _FAILURES
 
 
 class Event(Value):

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlcommons_box.errors import BoxError
-from mlcommons_box.fingerprint import FEW, MISSING, Content, Entry, Fingerprint, Memory, State, content, look
+from mlcommons_box.file_state import State
+from mlcommons_box.fingerprint import FEW, MISSING, Content, Entry, Fingerprint, Memory, content, look
 from mlcommons_box.parameter_content import CODE, code_and_inputs, memory_of_this_user, without
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.run_store import RunStore
@@ -78,7 +79,7 @@ class Evidence:
                 digests[name] = as_data(each.fingerprint)
         doubts = [self.doubt, *(each.doubt for each in self.watched.values())]
         doubts += [f"{each.name!r} is not on this machine" for each in self.plan.parameters if each.elsewhere]
-        code = {"definition": definition_digest(self.plan.task), "build": digests.pop(CODE, {"kind": "missing"})}
+        code = {"definition": definition_digest(self.plan.task), "build": digests.pop(CODE, {})}
         if self.found.get("git"):
             code["git"] = self.found["git"]
         return {

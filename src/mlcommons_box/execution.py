@@ -112,12 +112,12 @@ def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
 
 def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> None:
     """Start tasks that go on without us, all at once where the runner can."""
+    for plan in plans:
+        check(plan, runner)
     if not isinstance(runner, StartsMany):
         for plan in plans:
             detach(plan, runner, observer)
         return
-    for plan in plans:
-        check(plan, runner)
     for first in range(0, len(plans), _AT_ONCE):
         part = plans[first : first + _AT_ONCE]
         began = time.monotonic()

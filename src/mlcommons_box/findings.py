@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +32,14 @@ from mlcommons_box.version_control import commit_of
 
 _SKEW = 5.0
 """Seconds by which the clocks of two machines may differ."""
+_PERIOD = 5.0
+"""Seconds for which runs of one box share the question at which commit it is."""
 
 
 def surroundings(plan: RunPlan, runner: Runner, build: Fingerprint, found: dict[str, Any]) -> None:
     """Put into ``found`` what can be known while a run goes on; raises what keeps it from being known."""
     found["hyperparameters"] = read_hyperparameters(plan.inputs)
-    found["git"] = _commit(plan.box.root, build.digest)
+    found["git"] = _commit(plan.box.root, build.digest, int(time.monotonic() // _PERIOD))
     if isinstance(runner, Identifiable):  # else it runs elsewhere, or nobody knows where
         found["machine"] = _machine()
         identity = runner.identity(plan)
@@ -150,6 +153,6 @@ _machine = lru_cache(maxsize=1)(this_machine)
 
 
 @lru_cache(maxsize=8)
-def _commit(root: Path, build: str) -> dict[str, Any]:
-    """The commit of a box; asked again when ``build/`` has changed."""
+def _commit(root: Path, build: str, period: int) -> dict[str, Any]:
+    """The commit of a box; asked again when ``build/`` has changed, and in another :data:`_PERIOD`."""
     return commit_of(root)

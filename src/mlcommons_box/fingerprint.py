@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlcommons_box.errors import CannotReadError
+from mlcommons_box.file_state import State, latest_settled, state_of
 from mlcommons_box.value import Value
 
 if TYPE_CHECKING:
     import sqlite3
 
 Kind = Literal["file", "directory", "link", "missing"]
-State = tuple[int, int, int, int, int]
-"""What changes when a file does: times in nanoseconds (of its content, of its inode), size, inode and device."""
 Entry = tuple[str, Kind, State]
 """What is at or below a path, by its name relative to it; the path itself is the name ``""``."""
 FEW = 64
@@ -38,8 +37,6 @@ SMALL = 1 << 20
 _MEMORY_FILE = "fingerprints.sqlite3"
 _FORMAT = 2
 """Part of every key of the memory: raised when it holds something else."""
-YOUNG = 2_000_000_000
-"""Nanoseconds; the coarsest clock of a file system that is in use, FAT's, ticks every two seconds."""
 _BUFFER = 1 << 20
 
 
@@ -98,7 +95,8 @@ class Memory:
         """Remember what a tree held at the time ``now``."""
         if self.file is None:
             return
-        settled = [each for each in entries if max(each[2][:2]) < now - YOUNG]
+        latest = latest_settled(now)
+        settled = [each for each in entries if max(each[2][:2]) <= latest]
         known = {name: (state, digests[name]) for name, _, state in settled if name in digests}
         is_sure = len(settled) == len(entries)
         kept = marshal.dumps((whole.kind, whole.digest, whole.files, whole.size)) if is_sure else None
@@ -256,8 +254,8 @@ def _entries(root: str, without: Collection[str]) -> list[Entry]:
     """All that is at and below a path.  A tree may have a million files: this is written to be fast."""
     state = os.stat(root)
     if not stat.S_ISDIR(state.st_mode):
-        return [("", _kind_of(root, state.st_mode), _state(state))]
-    found: list[Entry] = [("", "directory", _state(state))]
+        return [("", _kind_of(root, state.st_mode), state_of(state))]
+    found: list[Entry] = [("", "directory", state_of(state))]
     waiting = [("", root)]
     is_regular, is_directory, scandir = stat.S_ISREG, stat.S_ISDIR, os.scandir
     while waiting:
@@ -288,10 +286,6 @@ def _kind_of(path: str, mode: int) -> Kind:
     raise _unreadable(Path(path), "it is neither a file nor a directory nor a link")
 
 
-def _state(state: os.stat_result) -> State:
-    return (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
-
-
 def _hash_all(root: Path, entries: Sequence[Entry]) -> list[tuple[bytes, State]]:
     """Every digest, and the state in which it was found."""
     paths = [os.path.join(root, name) if name else os.path.realpath(root) for name, _, _ in entries]
@@ -314,17 +308,17 @@ def _hash(path: str, sha256: Callable[..., Any]) -> tuple[bytes, State]:
     """The digest of a file or link, and the state in which it was all the while."""
     for _ in range(3):
         if os.path.islink(path):
-            before = _state(os.lstat(path))
+            before = state_of(os.lstat(path))
             digest = sha256(os.fsencode(os.readlink(path)))
-            after = _state(os.lstat(path))
+            after = state_of(os.lstat(path))
         else:
             digest = sha256()
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # a hundred thousand times
-                before = _state(os.fstat(file.fileno()))
+                before = state_of(os.fstat(file.fileno()))
                 buffer = memoryview(bytearray(min(_BUFFER, before[2] + 1)))
                 while count := file.readinto(buffer):
                     digest.update(buffer[:count])
-            after = _state(os.stat(path))
+            after = state_of(os.stat(path))
         if before == after:
             return digest.digest(), after
     raise _unreadable(Path(path), "it goes on changing while it is read")

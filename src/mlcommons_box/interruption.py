@@ -99,16 +99,16 @@ def signals_until_now() -> int:
     return len(_heard)
 
 
-def raise_when_told(since: int | None = None) -> None:
+def raise_when_told(since: int) -> None:
     """Raise :class:`Interrupted` where a relay has told this thread to stop, whoever has listened to it.
 
-    For long work that starts no process, and before something begins: the main thread is interrupted by Python
-    itself, unless something listened, which is known with ``since``, what :func:`signals_until_now` was before.
+    For what is about to begin.  The main thread is interrupted by Python itself, unless something listened: that
+    is known by ``since``, what :func:`signals_until_now` was before.
     """
     ear: _Ear | None = getattr(_thread, "ear", None)
     if ear is not None and ear.relay.told:
         raise Interrupted(ear.relay.told[0])
-    if since is not None and len(_heard) > since:
+    if len(_heard) > since:
         raise Interrupted(_heard[since])
 
 

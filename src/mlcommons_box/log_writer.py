@@ -10,19 +10,19 @@ from mlcommons_box.errors import CannotCreateError
 from mlcommons_box.journal import open_regular
 from mlcommons_box.process import Stream
 from mlcommons_box.run_store import RunStore
-from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.interface import Observer, PassesOn
 
 
-class LogWriter:
+class LogWriter(PassesOn):
     """Passes everything on to another observer, and writes the run's logs, from their beginning.
 
     A run that writes nothing has no files: many small runs are many small files otherwise.
     """
 
     def __init__(self, store: RunStore, run_id: str, observer: Observer) -> None:
+        super().__init__(observer)
         self.store = store
         self.run_id = run_id
-        self.observer = observer
         self._files = ExitStack()
         self._logs: dict[Stream, IO[bytes]] = {}
 
@@ -31,18 +31,6 @@ class LogWriter:
 
     def __exit__(self, *_: object) -> None:
         self._files.close()
-
-    def preparing(self, what: str) -> None:
-        self.observer.preparing(what)
-
-    def preparation_output(self, chunk: bytes) -> None:
-        self.observer.preparation_output(chunk)
-
-    def prepared(self) -> None:
-        self.observer.prepared()
-
-    def started(self, native_id: str) -> None:
-        self.observer.started(native_id)
 
     def output(self, stream: Stream, chunk: bytes) -> None:
         try:
@@ -56,7 +44,7 @@ class LogWriter:
                 rest = rest[self._logs[stream].write(rest) :]
         except OSError as error:
             raise self._cannot_write(stream, error) from error
-        self.observer.output(stream, chunk)
+        super().output(stream, chunk)
 
     def _cannot_write(self, stream: Stream, error: OSError) -> CannotCreateError:
         log = str(self.store.log(self.run_id, stream))

@@ -187,14 +187,15 @@ def stream(
         if signals:  # they came before there was anything to end
             return Completed(exit_status=128 + signals[0], interrupted_by=signals[0])
         child = _start(command, environment)
-        on_start(child.pid)
         tree = Client(child.pid) if client else Tree(child.pid, mark, contained=contained)
         deadline = None if timeout is None else time.monotonic() + timeout
         kill_at: float | None = None
         timed_out = False
         asked = 0
+        left: int | None = None
         outputs = _Outputs(child, on_output)
         try:
+            on_start(child.pid)
             while outputs.wait() is None:
                 on_wait()
                 now = time.monotonic()
@@ -213,6 +214,8 @@ def stream(
             if child.poll() is None:
                 tree.signal(signal.SIGKILL)
                 child.wait()
+            elif left is None:
+                tree.end(0.0)
             outputs.close()
     status = child.returncode
     return Completed(

@@ -6,12 +6,12 @@ import codecs
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from mlcommons_box.crew import Event
 from mlcommons_box.errors import BoxError
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.scheduling import Event
 
 Output = Callable[[Stream, str], object]
 """Is called with the name of a stream, ``stdout`` or ``stderr``, and with what a task has written to it."""

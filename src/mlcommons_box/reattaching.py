@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlcommons_box.definition.places import BOX_FILE
-from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, UsageError
+from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, Interrupted, UsageError
 from mlcommons_box.findings import evidence_at_end
-from mlcommons_box.interruption import signals_noted
+from mlcommons_box.interruption import signals_noted, signals_until_now
 from mlcommons_box.journal import open_regular
 from mlcommons_box.log_writer import LogWriter
 from mlcommons_box.process import Stream
@@ -21,6 +21,7 @@ from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners import submitted_run
 from mlcommons_box.runners.batch import JobState, look, survey
 from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.once import wait_for_lock
 from mlcommons_box.runners.submitted_run import SubmittedRun
 from mlcommons_box.value import replace
 
@@ -47,6 +48,8 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
         host = first.host()
         try:
             answers = survey(host, first.backend(), {run.id: run.directory for _, run in members})
+        except Interrupted:
+            raise
         except BoxError as error:
             answers = dict.fromkeys(
                 (run.id for _, run in members),
@@ -174,25 +177,28 @@ def wait_for_all(
     """Wait until all runs have ended, asking for all of them at once; False when an interrupt ended the waiting."""
     waiting = {record.id: record for record in records}
     pause = _PAUSE[0]
-    with signals_noted() as signals:
-        while waiting and not signals:
+    heard = signals_until_now()  # of which some come while something else listens
+    with signals_noted(), suppress(Interrupted):
+        while waiting:
             over = [
                 run_id
                 for run_id, state in states(store, list(waiting.values())).items()
                 if state.phase in ("ended", "unknown")
             ]
             for run_id in over:
-                if signals:
-                    break
-                record = _attached(store, waiting.pop(run_id), observer)
-                if record.status == "running":  # it is out of reach, or was interrupted
-                    waiting[run_id] = record
-                else:
+                record = _attached(store, waiting[run_id], observer)
+                if signals_until_now() > heard:
+                    return False
+                if record.status != "running":  # or else it is out of reach
+                    del waiting[run_id]
                     ended_one(record)
                     pause = _PAUSE[0]
-            if waiting and not signals:
-                time.sleep(pause)
-                pause = min(pause * 1.5, _PAUSE[1])
+            until = time.monotonic() + pause if waiting else 0.0
+            while time.monotonic() < until:
+                time.sleep(_POLL)
+                if signals_until_now() > heard:
+                    return False
+            pause = min(pause * 1.5, _PAUSE[1])
     return not waiting
 
 
@@ -234,11 +240,19 @@ def _alone(store: RunStore, record: RunRecord, observer: Observer) -> Iterator[N
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             observer.preparing("another command follows this run")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        watched = record.supervisor.pid != os.getpid()  # we ourselves may have started it, to wait for it now
-        while watched and record.status == "running" and record.supervisor.is_alive():
-            time.sleep(_POLL)
-            record = store.read(record.id)
+            wait_for_lock(descriptor)
+        if record.supervisor.pid != os.getpid():  # we ourselves may have started it, to wait for it now
+            _wait_for_supervisor(store, record)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for_supervisor(store: RunStore, record: RunRecord) -> None:
+    """Wait until the command that started a run no longer follows it; raises :class:`Interrupted`."""
+    with signals_noted() as signals:
+        while record.status == "running" and record.supervisor.is_alive():
+            if signals:
+                raise Interrupted(signals[0])
+            time.sleep(_POLL)
+            record = store.read(record.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from mlcommons_box import __version__
 from mlcommons_box.errors import BoxError
-from mlcommons_box.model import PlatformOptions, SlurmOptions, SshOptions
+from mlcommons_box.model import EnvironmentVariable, PlatformOptions, SlurmOptions, SshOptions
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.process import Command, redacted, redacted_words
 from mlcommons_box.process_tree import is_running, start_ticks
@@ -146,10 +146,6 @@ def plan_data(plan: RunPlan) -> dict[str, Any]:
     """A plan as plain data, without what is secret in it."""
     resources = plan.platform.resources
     varying = {each.name for each in plan.task.outputs if not each.reproducible}
-    environment = {
-        each.name: None if each.value is None else redacted(f"{each.name}={each.value}").partition("=")[2]
-        for each in plan.environment
-    }
     return {
         "box": str(plan.box.root),
         "workspace": str(plan.workspace),
@@ -164,7 +160,7 @@ def plan_data(plan: RunPlan) -> dict[str, Any]:
             }
             for each in plan.parameters
         ],
-        "environment": environment,
+        "environment": _environment_data(plan.environment),
         "network": plan.network,
         "timeout": plan.timeout,
         "devices": list(plan.devices),
@@ -187,7 +183,16 @@ def _inner(root: Path, options: PlatformOptions) -> dict[str, Any]:
     except BoxError:
         return {}
     own = {"runner": inner.runner, "options": as_data(inner.options), "arguments": inner.arguments}
-    return {"inner": {**_redacted_data(own), **_inner(root, inner.options)}}
+    theirs = {"environment": _environment_data(inner.environment), "network": inner.network}
+    return {"inner": {**_redacted_data(own), **theirs, **_inner(root, inner.options)}}
+
+
+def _environment_data(variables: Iterable[EnvironmentVariable]) -> dict[str, str | None]:
+    """Variables without what is secret; None is for what the caller has."""
+    return {
+        each.name: None if each.value is None else redacted(f"{each.name}={each.value}").partition("=")[2]
+        for each in variables
+    }
 
 
 def moment(text: str) -> datetime:

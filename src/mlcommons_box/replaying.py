@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
-from mlcommons_box.errors import BoxError, ConfigurationError, UsageError
+from mlcommons_box.errors import BoxError, ConfigurationError, Interrupted, UsageError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
 from mlcommons_box.planning import RunPlan, plan_run
@@ -119,6 +119,8 @@ def _obstacles_of_image(record: RunRecord, plan: RunPlan, runner: Runner) -> Ite
         return
     try:
         now = dict(runner.identity(plan).image)
+    except Interrupted:
+        raise
     except (BoxError, OSError) as error:
         yield f"image: {getattr(error, 'message', error)}"
         return

@@ -7,14 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from mlcommons_box import execution
-from mlcommons_box.crew import Crew, Ended, EndState, Event, EventKind, Execute, Work
+from mlcommons_box.crew import Crew, Ended, Event, EventKind, Execute, Work
 from mlcommons_box.pipeline import Pipeline
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.runners.interface import Observer, Outcome, Runner
 from mlcommons_box.shared_preparation import sharing
 from mlcommons_box.value import replace
-
-__all__ = ["EndState", "Ended", "Event", "EventKind", "Execute", "exit_status", "run_all"]
 
 
 def run_all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import (
@@ -62,6 +63,12 @@ def _platform(definitions: RememberedDefinitions, box: Box, given: str) -> Platf
     return definitions.load_platform(find_file(box.root, PLATFORM_DIRECTORY, given, "platform"))
 
 
+def run_files(box: Box, given: Sequence[str]) -> list[Path]:
+    """The files of the run configurations that are given.  Raises :class:`UsageError` for one that is not there."""
+    found = (find_file(box.root, RUN_DIRECTORY, each, "run configuration") for each in given)
+    return list(dict.fromkeys(found))
+
+
 def select_runs(
     definitions: RememberedDefinitions,
     box: Box,
@@ -76,8 +83,7 @@ def select_runs(
     With ``every`` those that only Kubernetes can run are left out elsewhere, which is told to ``note``.
     """
     if given:
-        named = [find_file(box.root, RUN_DIRECTORY, each, "run configuration") for each in given]
-        runs = [definitions.load_run_configuration(file, box) for file in dict.fromkeys(named)]
+        runs = [definitions.load_run_configuration(file, box) for file in run_files(box, given)]
         for run in runs:
             if not _suits(run, platform):
                 raise ConfigurationError(

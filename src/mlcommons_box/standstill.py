@@ -8,16 +8,15 @@ within one tick of the clock, and look the same: its digest is kept too, and com
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from mlcommons_box.cache import file_name_of, keep, read_kept
+from mlcommons_box.cache import file_name_of, keep, read_kept, state_of_our_modules
 from mlcommons_box.definition.places import RUN_DIRECTORY
-from mlcommons_box.errors import BoxError
-from mlcommons_box.fingerprint import YOUNG, Entry, digests_of, look
+from mlcommons_box.errors import BoxError, Interrupted
+from mlcommons_box.file_state import latest_settled
+from mlcommons_box.fingerprint import Entry, digests_of, look
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.run_store import FILE
 from mlcommons_box.runners.interface import Identifiable, Runner
@@ -40,26 +39,37 @@ class Picture(Value):
 
 
 class Standstill:
-    """Whether a selection of runs, asked for by ``question``, stands as it stood."""
+    """Whether a selection of runs, asked for by ``question``, stands as it stood.
 
-    def __init__(self, cache: Path, setup: SetupPlan, runner: Runner, question: Sequence[object]) -> None:
+    ``files`` decide it, too: run configurations elsewhere, and the platforms that another hands over to.
+    """
+
+    def __init__(
+        self, cache: Path, setup: SetupPlan, runner: Runner, question: Sequence[object], files: Sequence[Path] = ()
+    ) -> None:
         self.setup = setup
         self.runner = runner
-        self.header = (_own_state(), repr(setup), repr(question))
-        self.file = cache / DIRECTORY / file_name_of(*self.header[1:])
+        self.files = tuple(map(str, files))
+        asked = repr(setup), repr((*question, self.files))
+        self.header = (*state_of_our_modules("", "definition", "runners"), *asked)
+        self.file = cache / DIRECTORY / file_name_of(*asked)
 
     def runs(self) -> list[tuple[str, str]] | None:
         """The runs of the selection and why each is up to date, if all are still; None when that is not known.
 
         The engine is asked for the image only when all else is the same.
         """
-        with suppress(Exception):
+        try:
             runs, places, image = read_kept(self.file, self.header)
             now = time.time_ns()
             if all(_looks_the_same(place) for place in places) and self._image() == image:
                 if any(digests for *_, digests in places):
                     self.keep(Picture(places=tuple(_settled(places, now)), image=image), runs)
                 return list(runs)
+        except Interrupted:
+            raise
+        except Exception:  # whatever may be in a file of the cache
+            return None
         return None
 
     def picture(self, plans: Iterable[RunPlan]) -> Picture | None:
@@ -72,6 +82,7 @@ class Standstill:
         wanted: dict[tuple[str, tuple[str, ...]], None] = {
             (str(self.setup.workspace / FILE), ()): None,
             (str(self.setup.box.root / RUN_DIRECTORY), ()): None,
+            **dict.fromkeys((file, ()) for file in self.files),
         }
         for plan in plans:
             for parameter in (*code_and_inputs(plan), *plan.outputs):
@@ -89,6 +100,8 @@ class Standstill:
                     return None
                 places.append((path, left_out, entries, digests_of(Path(path), young) if young else {}))
             return Picture(places=tuple(places), image=self._image())
+        except Interrupted:
+            raise
         except (BoxError, OSError):
             return None
 
@@ -115,14 +128,5 @@ def _settled(places: Iterable[Place], now: int) -> Iterable[Place]:
 
 def _young(entries: Iterable[Entry], now: int) -> list[Entry]:
     """The files and links that could change at the time ``now``, in nanoseconds, and look the same."""
-    return [each for each in entries if each[1] != "directory" and max(each[2][:2]) > now - YOUNG]
-
-
-def _own_state() -> tuple[object, ...]:
-    """The state of our own modules: those of a checkout change, and its version does not."""
-    here = os.path.dirname(__file__)
-    return tuple(
-        (name, os.stat(os.path.join(here, name)).st_mtime_ns)
-        for name in sorted(os.listdir(here))
-        if name.endswith(".py")
-    )
+    latest = latest_settled(now)
+    return [each for each in entries if each[1] != "directory" and max(each[2][:2]) > latest]

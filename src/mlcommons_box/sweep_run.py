@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
+from mlcommons_box.crew import Event
 from mlcommons_box.definition.rules import did_you_mean, nearest
 from mlcommons_box.errors import (
     EX_INTERRUPTED,
@@ -23,12 +24,13 @@ from mlcommons_box.errors import (
 from mlcommons_box.machine import processors
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.presence import missing_inputs
+from mlcommons_box.reattaching import wait_for_all
 from mlcommons_box.record import RunRecord
 from mlcommons_box.report.sweeps import TrialResult, result_of
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool, devices_here
 from mlcommons_box.runners.interface import Detachable, Observer, Runner
-from mlcommons_box.scheduling import Event, exit_status
+from mlcommons_box.scheduling import exit_status
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import (
     Finished,
@@ -41,7 +43,6 @@ from mlcommons_box.sweeping import (
     past_trials,
     run_here,
     start_all,
-    wait_for,
 )
 from mlcommons_box.trials import Trial, TrialPlanner, numbered
 
@@ -260,7 +261,9 @@ class SweepRun:
             self.onlooker.ended(record.group.get("trial"), record)
             self.statuses.append(EX_TEMPORARY if record.exit_status is None else record.exit_status)
 
-        if wait_for(self.store, run_ids, Silent(self.onlooker.observer()), ended):
+        wanted = set(run_ids)
+        records = [record for record in self.store.read_all()[0] if record.id in wanted]
+        if wait_for_all(self.store, records, Silent(self.onlooker.observer()), ended):
             return True
         self.onlooker.note(
             f"the trials go on without us: 'mlbox sweep {self.sweep.name}' waits for them, "
@@ -284,7 +287,7 @@ class SweepRun:
             values = search.fitted(each.values)
             if values is None or finished.obstacle(each, self.planner.trial(number, values)) is not None:
                 continue
-            search.tell(values, self._metric(number))
+            search.tell(values, self._metric(number, each.record))
             known += 1
         if known:
             self.onlooker.success(f"{known} of {sweep.trials} trials have succeeded before; --again forgets them")
@@ -305,12 +308,12 @@ class SweepRun:
             number, due = number + len(trials), due - len(trials)
             if not self._run(trials, watcher):
                 return
+            past = past_trials(self.store, self.sweep.name)
             for trial in trials:
-                search.tell(trial.values, self._metric(trial.number))
+                search.tell(trial.values, self._metric(trial.number, past[trial.number].record))
 
-    def _metric(self, number: int) -> float | None:
+    def _metric(self, number: int, record: RunRecord) -> float | None:
         """What a search goes by.  Raises :class:`ConfigurationError` when a trial that succeeded has none."""
-        record = past_trials(self.store, self.sweep.name)[number].record
         if record.status != "succeeded":
             return None
         name = self.sweep.metric or ""

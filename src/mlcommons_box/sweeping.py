@@ -12,7 +12,7 @@ from typing import Any
 
 from mlcommons_box import execution
 from mlcommons_box.cache import file_name_of
-from mlcommons_box.crew import Execute
+from mlcommons_box.crew import Ended, Event
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, PreparationError, UsageError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.journal import open_regular
@@ -20,13 +20,12 @@ from mlcommons_box.model import DockerOptions, Platform, SlurmOptions, SshOption
 from mlcommons_box.parameter_content import CODE, code_and_inputs, content_of_parameter
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.process import Stream
-from mlcommons_box.reattaching import wait_for_all
 from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool, Lease
 from mlcommons_box.runners.inner import inner_platform
-from mlcommons_box.runners.interface import Observer, Runner, StartsMany
-from mlcommons_box.scheduling import Ended, Event, run_all
+from mlcommons_box.runners.interface import Observer, PassesOn, Runner, StartsMany
+from mlcommons_box.scheduling import run_all
 from mlcommons_box.sweep import Values, values_key
 from mlcommons_box.trials import KIND, Trial
 from mlcommons_box.up_to_date import bindings_of
@@ -204,7 +203,6 @@ def run_here(
     leases: Leases,
     observer_for: Callable[[RunPlan], Observer],
     on_event: Callable[[Event], None],
-    execute: Execute = execution.execute,
 ) -> list[Ended]:
     """Run trials, ``jobs`` of them at a time; one that fails stops no other.
 
@@ -234,7 +232,6 @@ def run_here(
         on_event=on_event,
         adapt=adapt,
         after=after,
-        execute=execute,
     )
 
 
@@ -255,30 +252,8 @@ def start_all(trials: Sequence[Trial], runner: Runner, observer: Observer) -> No
     execution.detach_all([trial.plan for trial in trials], runner, observer)
 
 
-def wait_for(
-    store: RunStore, run_ids: Sequence[str], observer: Observer, ended_one: Callable[[RunRecord], None]
-) -> bool:
-    """Wait until runs have ended that go on without us; False when an interrupt ended the waiting."""
-    return wait_for_all(store, [store.read(run_id) for run_id in run_ids], observer, ended_one)
-
-
-class Silent:
+class Silent(PassesOn):
     """An observer for trials of which only the end is shown; what they write is in their logs."""
-
-    def __init__(self, inner: Observer) -> None:
-        self._inner = inner
-
-    def preparing(self, what: str) -> None:
-        self._inner.preparing(what)
-
-    def preparation_output(self, chunk: bytes) -> None:
-        self._inner.preparation_output(chunk)
-
-    def prepared(self) -> None:
-        self._inner.prepared()
-
-    def started(self, native_id: str) -> None:
-        self._inner.started(native_id)
 
     def output(self, stream: Stream, chunk: bytes) -> None:
         pass

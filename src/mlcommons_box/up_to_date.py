@@ -7,6 +7,7 @@ known counts as changed, with the reason: a cache that may lie is worse than non
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class Checker:
         self.trees = tree_store(last_runs.store.workspace)
         self._code: dict[Path, Content] = {}
         self._image: Mapping[str, Any] | str | None = None
+        self._asking = threading.Lock()
 
     def check(self, plan: RunPlan) -> Verdict:
         """Compare a plan with the last run of its kind that succeeded; starts no task."""
@@ -165,16 +167,20 @@ class Checker:
             )
 
     def _image_now(self, plan: RunPlan) -> Mapping[str, Any] | str:
-        if self._image is None:
-            self._image = "the runner does not tell which image it uses"
-            if isinstance(self.runner, Identifiable):
-                try:
-                    self._image = dict(self.runner.identity(plan).image)
-                except Interrupted:
-                    raise
-                except (BoxError, OSError) as error:
-                    self._image = getattr(error, "message", str(error))
-        return self._image
+        with self._asking:  # several runs may be checked at once
+            if self._image is None:
+                self._image = self._told(plan)
+            return self._image
+
+    def _told(self, plan: RunPlan) -> Mapping[str, Any] | str:
+        if not isinstance(self.runner, Identifiable):
+            return "the runner does not tell which image it uses"
+        try:
+            return dict(self.runner.identity(plan).image)
+        except Interrupted:
+            raise
+        except (BoxError, OSError) as error:
+            return getattr(error, "message", str(error))
 
 
 def identity(image: Mapping[str, Any]) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box import file_state
 from mlcommons_box import fingerprint as module
 from mlcommons_box.errors import CannotReadError
 from mlcommons_box.fingerprint import Fingerprint, Memory, content, fingerprint
@@ -35,7 +36,7 @@ def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
     """A memory for which even a new file is old."""
-    monkeypatch.setattr(module, "YOUNG", -(10**12))
+    monkeypatch.setattr(file_state, "SETTLED", -(10**12))
     nothing_is_small(monkeypatch)
     return Memory(tmp_path / "cache")
 

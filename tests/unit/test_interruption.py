@@ -54,10 +54,10 @@ def test_what_came_when_nobody_listened_is_told_to_the_next() -> None:
 
     def work() -> None:
         with relay.heard():
-            raise_when_told()
+            raise_when_told(signals_until_now())
             relay.tell(2)
             with pytest.raises(Interrupted):
-                raise_when_told()
+                raise_when_told(signals_until_now())
             with signals_noted() as first:
                 pass
             with signals_noted() as second:
@@ -85,7 +85,7 @@ def test_threads_without_a_relay_hear_nothing() -> None:
         with signals_noted() as noted:
             relay.tell(2)
             assert noted == []
-        raise_when_told()
+        raise_when_told(signals_until_now())
 
     in_thread(work)
 

@@ -15,9 +15,9 @@ from mlcommons_box.cli.progress_json import JsonLines
 from mlcommons_box.cli.progress_lines import Lines
 from mlcommons_box.cli.progress_screen import Screen
 from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.crew import Ended, Event
 from mlcommons_box.errors import CannotCreateError
 from mlcommons_box.runners.interface import Outcome
-from mlcommons_box.scheduling import Ended, Event
 from mlcommons_box.value import replace
 from tests.unit.test_pipeline import plan
 from tests.unit.test_scheduling import FakeRunner

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box import file_state
 from mlcommons_box import fingerprint as module
 from mlcommons_box.cache import CACHE_VARIABLE
-from mlcommons_box.runners import identity
 from mlcommons_box.runners.identity import remembered_digest
 
 
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A cache for which even a new file is old."""
-    monkeypatch.setattr(identity, "_SETTLED", -(10**12))
+    monkeypatch.setattr(file_state, "SETTLED", -(10**12))
     return {CACHE_VARIABLE: str(tmp_path / "cache")}
 
 

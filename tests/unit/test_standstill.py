@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box import file_state
 from mlcommons_box import standstill as module
 from mlcommons_box.cli.run_many import run_many
 from mlcommons_box.cli.terminal import Terminal
@@ -117,7 +118,7 @@ def test_a_young_file_counts_by_its_content_and_not_by_its_looks(done: Selection
 
 
 def test_a_file_that_has_settled_is_not_read_again(done: Selection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "YOUNG", 0)
+    monkeypatch.setattr(file_state, "SETTLED", 0)
     assert done.stands_still  # and from now on by its looks alone
     monkeypatch.setattr(module, "digests_of", None)
     assert done.stands_still

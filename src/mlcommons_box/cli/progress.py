@@ -12,12 +12,12 @@ from mlcommons_box.cli.observer import TerminalObserver, show_outcome
 from mlcommons_box.cli.progress_lines import Lines
 from mlcommons_box.cli.progress_screen import Screen
 from mlcommons_box.cli.terminal import Terminal, uses_colour
+from mlcommons_box.crew import Ended, EndState, Event
 from mlcommons_box.errors import BoxError, Interrupted
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.report.problems import shown
 from mlcommons_box.runners.interface import Observer, Runner
-from mlcommons_box.scheduling import Ended, EndState, Event
 
 _LISTED = 8
 """Names, and running tasks, that are shown of many."""

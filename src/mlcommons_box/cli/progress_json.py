@@ -11,12 +11,13 @@ from typing import Any
 
 from mlcommons_box.cli.progress import counts
 from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.crew import Ended, Event
 from mlcommons_box.errors import BoxError, Interrupted
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Observer
-from mlcommons_box.scheduling import Ended, Event, exit_status
+from mlcommons_box.scheduling import exit_status
 
 
 class JsonLines:

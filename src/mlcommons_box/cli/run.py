@@ -38,7 +38,7 @@ from mlcommons_box.planning import RunPlan, plan_run, plan_setup
 from mlcommons_box.process import Command
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.runners.registry import runner_for
-from mlcommons_box.selection import select_platform, select_runs
+from mlcommons_box.selection import run_files, select_platform, select_runs
 
 if TYPE_CHECKING:
     from mlcommons_box.standstill import Standstill
@@ -134,11 +134,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _standstill(arguments: argparse.Namespace, box: Box, platform: Platform, runner: Runner) -> Standstill:
+    from mlcommons_box.runners.inner import inner_files
     from mlcommons_box.standstill import Standstill
 
     question = (arguments.all, sorted(arguments.tasks), sorted(arguments.bindings), arguments.ca_bundle)
     setup = plan_setup(box, platform, arguments.workspace)
-    return Standstill(cache_directory(os.environ), setup, runner, question)
+    files = [*run_files(box, arguments.tasks), *inner_files(box.root, platform)]
+    return Standstill(cache_directory(os.environ), setup, runner, question, files)
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:

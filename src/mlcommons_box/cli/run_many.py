@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.progress import OneByOne, Progress, SideBySide
 from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.crew import Ended
 from mlcommons_box.errors import BoxError, MissingInputError, UsageError
 from mlcommons_box.pipeline import Pipeline
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.runners.interface import Runner
-from mlcommons_box.scheduling import Ended, exit_status, run_all
+from mlcommons_box.scheduling import exit_status, run_all
 
 if TYPE_CHECKING:
     from mlcommons_box.standstill import Picture, Standstill

@@ -9,13 +9,13 @@ from contextlib import suppress
 from mlcommons_box.cli.observer import TerminalObserver, show_end
 from mlcommons_box.cli.progress import SideBySide
 from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.crew import Event
 from mlcommons_box.errors import BoxError
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.record import RunRecord
 from mlcommons_box.report.problems import shown
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Observer, Runner
-from mlcommons_box.scheduling import Event
 from mlcommons_box.sweeping import Silent
 from mlcommons_box.value import replace
 

@@ -10,16 +10,15 @@ same.  Whatever is wrong with the file in the cache means that nothing is rememb
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlcommons_box import __version__, model
-from mlcommons_box.cache import file_name_of, keep, read_kept
+from mlcommons_box import model
+from mlcommons_box.cache import file_name_of, keep, read_kept, state_of_our_modules
 from mlcommons_box.definition.places import BOX_FILE
+from mlcommons_box.file_state import latest_settled, state_of
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.value import Value
 
@@ -27,8 +26,6 @@ V = TypeVar("V", bound=Value)
 
 DIRECTORY = "definitions"
 """Where in the user's cache the files are."""
-SETTLED = 2_000_000_000
-"""So many nanoseconds after a change, another one shows in a file's times on every file system."""
 
 FileStates = tuple[tuple[str, int, int, int, int, int], ...]
 """Files as the system sees them: path, time of change of content and of inode, size, inode, device."""
@@ -51,7 +48,7 @@ class RememberedDefinitions:
     def __init__(self, root: Path, directory: Path) -> None:
         self._root = root
         self._file = directory / DIRECTORY / file_name_of(str(root))
-        self._header = (__version__, sys.version, sys.implementation.cache_tag, str(root), _our_rules())
+        self._header = (*state_of_our_modules("definition"), str(root))
         self._entries = _entries_of(self._file, self._header)
         self._changed = False
         self._box: Box | None = None
@@ -148,9 +145,7 @@ def _states(paths: Iterable[str]) -> FileStates | None:
     found = []
     try:
         for path in paths:
-            state = os.stat(path)
-            times = (state.st_mtime_ns, state.st_ctime_ns)
-            found.append((path, *times, state.st_size, state.st_ino, state.st_dev))
+            found.append((path, *state_of(os.stat(path))))
     except (OSError, ValueError):
         return None
     return tuple(found)
@@ -158,19 +153,9 @@ def _states(paths: Iterable[str]) -> FileStates | None:
 
 def _settled(paths: Iterable[str]) -> FileStates | None:
     """The same for files that have not changed of late; None when one has, or will have in the future."""
-    latest = time.time_ns() - SETTLED
+    latest = latest_settled()
     files = _states(paths)
     return files if files is not None and all(max(file[1], file[2]) <= latest for file in files) else None
-
-
-def _our_rules() -> tuple[tuple[str, int, int], ...]:
-    """The state of the modules that read and check: those of a checkout change, and its version does not."""
-    try:
-        with os.scandir(os.path.dirname(__file__)) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
-    except OSError:
-        return ()
-    return tuple(sorted((name, state.st_mtime_ns, state.st_size) for name, state in found))
 
 
 def _entries_of(file: Path, header: object) -> dict[str, Entry]:

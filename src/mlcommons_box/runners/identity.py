@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
+from mlcommons_box.file_state import latest_settled, state_of
 from mlcommons_box.process import Command, ask
 from mlcommons_box.runners.made_from import SUFFIX
 from mlcommons_box.value import Value
@@ -23,8 +23,6 @@ from mlcommons_box.value import Value
 TIMEOUT = 30.0
 """Seconds in which an engine has to say what it is."""
 
-_SETTLED = 2_000_000_000
-"""So many nanoseconds after a change, another one shows in a file's times on every file system."""
 _DIGEST = r"[0-9a-f]{64}"
 _CHECKSUM = r"\\?([0-9a-f]{64}) [ *]/.*"
 _VERSION = r"(?i)(apptainer|singularity(?:-ce)?) version (\S+)"
@@ -57,8 +55,8 @@ def remembered_answer(command: Command, witnesses: Sequence[str | None], environ
     file = cache_directory(environ) / "engines" / file_name_of(*command.argv)
     header = None
     with suppress(OSError, TypeError):
-        states = [os.stat(os.path.realpath(witness or "")) for witness in witnesses]
-        header = (command.argv, tuple((state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states))
+        states = [state_of(os.stat(os.path.realpath(witness or ""))) for witness in witnesses]
+        header = (command.argv, tuple(states))
         with suppress(Exception):
             return str(read_kept(file, header))
     answer = ask(command, timeout=TIMEOUT)
@@ -78,9 +76,9 @@ def remembered_digest(path: Path, environ: Mapping[str, str]) -> str:
     file = cache_directory(environ) / "engines" / file_name_of(str(path))
     header = None
     with suppress(OSError):
-        state = os.stat(path)
-        if max(state.st_mtime_ns, state.st_ctime_ns) < time.time_ns() - _SETTLED:
-            header = (str(path), state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
+        state = state_of(os.stat(path))
+        if max(state[:2]) <= latest_settled():
+            header = (str(path), *state)
     with suppress(Exception):
         if header is not None:
             return str(read_kept(file, header))

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY
 from mlcommons_box.errors import BoxError, ConfigurationError, Location, Problem
-from mlcommons_box.model import Platform
+from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import Failure, explained
 from mlcommons_box.runners.job import CanBeJob, Elsewhere
@@ -29,6 +29,14 @@ def inner_platform(box: Path, name: str) -> Platform:
     if name in BUILT_IN_PLATFORMS:
         return built_in_platform(name)
     raise ConfigurationError(f"there is no platform {name!r} in {str(folder)!r}")
+
+
+def inner_files(box: Path, platform: Platform) -> list[Path]:
+    """The files of the platforms that one hands over to, one after the other.  Raises as :func:`inner_platform`."""
+    if not isinstance(platform.options, SshOptions | SlurmOptions):
+        return []
+    inner = inner_platform(box, platform.options.platform)
+    return [*([inner.file] if inner.file else []), *inner_files(box, inner)]
 
 
 def inner_runner(

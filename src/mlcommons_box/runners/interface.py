@@ -85,6 +85,28 @@ class Observer(Protocol):
         """The task wrote something."""
 
 
+class PassesOn:
+    """An observer that tells another one everything."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+
+    def preparing(self, what: str) -> None:
+        self.observer.preparing(what)
+
+    def preparation_output(self, chunk: bytes) -> None:
+        self.observer.preparation_output(chunk)
+
+    def prepared(self) -> None:
+        self.observer.prepared()
+
+    def started(self, native_id: str) -> None:
+        self.observer.started(native_id)
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        self.observer.output(stream, chunk)
+
+
 class Runner(Protocol):
     """Executes plans on one kind of engine."""
 

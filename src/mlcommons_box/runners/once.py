@@ -59,13 +59,13 @@ def once(lock_file: Path, waiting: Callable[[], None]) -> Iterator[Once]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            _wait_for(descriptor)
+            wait_for_lock(descriptor)
         yield Once(descriptor, before)
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int) -> None:
+def wait_for_lock(descriptor: int) -> None:
     """Take the lock as soon as it is free; a thread that the system lets wait could not be interrupted.
 
     Raises :class:`Interrupted`.

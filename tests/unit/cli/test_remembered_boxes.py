@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from mlcommons_box import file_state
 from mlcommons_box.cache import CACHE_VARIABLE
 from mlcommons_box.cli.main import main
 from mlcommons_box.definition import remembered
@@ -33,7 +34,7 @@ HEAVY = (
 @pytest.fixture
 def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache, which is not there yet; every file has been as it is for long enough."""
-    monkeypatch.setattr(remembered, "SETTLED", 0)
+    monkeypatch.setattr(file_state, "SETTLED", 0)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "user-cache"))
     return tmp_path / "user-cache"
 

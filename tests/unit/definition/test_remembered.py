@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcommons_box import cache, file_state
 from mlcommons_box.definition import loader, remembered
 from mlcommons_box.definition.places import yaml_files
 from mlcommons_box.definition.remembered import RememberedDefinitions
@@ -33,7 +34,7 @@ Everything = tuple[Box, tuple[RunConfiguration, ...], tuple[Platform, ...]]
 
 @pytest.fixture(autouse=True)
 def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "SETTLED", 0)
+    monkeypatch.setattr(file_state, "SETTLED", 0)
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_what_changed_a_moment_ago_or_will_change_is_not_kept(
     assert not is_remembered(root)
     os.utime(root / name, ns=(state.st_atime_ns, state.st_mtime_ns - hour))
     with monkeypatch.context() as patch:
-        patch.setattr(remembered, "SETTLED", hour)
+        patch.setattr(file_state, "SETTLED", hour)
         remember(root)
     assert not is_remembered(root)
     remember(root)
@@ -285,11 +286,18 @@ def test_a_file_of_somebody_else_or_somewhere_else_is_ignored(root: Path, monkey
     assert not is_remembered(root)
 
 
+def test_what_other_modules_of_a_checkout_wrote_is_ignored(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        now = cache.state_of_our_modules("definition")
+        patch.setattr(remembered, "state_of_our_modules", lambda *packages: (*now, *packages))
+        assert not is_remembered(root)
+    assert is_remembered(root)
+
+
 def test_what_another_version_wrote_is_ignored(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("__version__", "0.0.1"), ("_our_rules", lambda: ())):
-        with monkeypatch.context() as patch:
-            patch.setattr(remembered, name, value)
-            assert not is_remembered(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "__version__", "0.0.1")
+        assert not is_remembered(root)
     assert is_remembered(root)
 
 
@@ -335,7 +343,7 @@ PLAIN = st.recursive(
 def lasting_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A box for many examples; what is remembered of it is overwritten."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remembered, "SETTLED", 0)
+        patch.setattr(file_state, "SETTLED", 0)
         root = write_files(tmp_path_factory.mktemp("lasting") / "box", ECHO_BOX)
         remember(root)
         (root / "remembered").write_bytes(file_of(root).read_bytes())
