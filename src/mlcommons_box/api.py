@@ -137,17 +137,21 @@ def run_all(
     skip_unchanged: bool = False,
     on_output: Output | None = None,
 ) -> list[RunRecord]:
-    """Run plans of one platform, ``jobs`` at a time, each when what it reads is there; the records, in that order.
+    """Run plans of one platform and one workspace, ``jobs`` at a time, each when what it reads is there.
 
-    After a failure nothing new starts; with ``keep_going`` only what depends on it does not.  With
-    ``skip_unchanged`` what would only make again what is there is left out, and its earlier record is returned;
-    a run that was not started has none.  Raises as :func:`run` does.
+    Returns their records, in the order in which they ended.  After a failure nothing new starts; with
+    ``keep_going`` only what depends on it does not.  With ``skip_unchanged`` what would only make again what is
+    there is left out, and its earlier record is returned; a run that was not to be started has none.
+    Raises :class:`~mlcommons_box.errors.UsageError` for plans that do not go together, and, when all that can run
+    has ended, what kept a task from being started; :func:`runs` has the records of the others then.
     """
     from mlcommons_box.scheduling import run_all as schedule
     from mlcommons_box.up_to_date import Checker, LastRuns
 
     if not plans:
         return []
+    if len({(plan.platform.runner, plan.platform.name, plan.workspace) for plan in plans}) > 1:
+        raise UsageError("the plans are of several platforms or workspaces", hint="run those of each by themselves")
     runner, store = runner_for(plans[0].platform), RunStore(plans[0].workspace)
     checker = Checker(runner, LastRuns(store)) if skip_unchanged else None
     earlier: dict[str, str] = {}
@@ -171,7 +175,11 @@ def run_all(
     for each in ends:
         if each.error is not None and (len(plans) == 1 or not isinstance(each.error, BoxError)):
             raise each.error
-    return [store.read(earlier.get(each.plan.id, each.plan.id)) for each in ends if each.state != "not started"]
+    recorded = {record.id: record for record in store.read_all()[0]}
+    for each in ends:
+        if each.error is not None and each.plan.id not in recorded:
+            raise each.error
+    return [recorded[earlier.get(each.plan.id, each.plan.id)] for each in ends if each.state != "not started"]
 
 
 def start(plan: RunPlan) -> RunRecord:
@@ -269,22 +277,17 @@ def replay(
     :class:`~mlcommons_box.errors.ConfigurationError` with what keeps the run from being replayed, and
     :class:`~mlcommons_box.errors.BoxError` when the task fails this time.
     """
-    from mlcommons_box.replaying import compared, fresh_workspace, pinned, refuse_obstacles, replay_plan
+    from mlcommons_box.replaying import compared, pinned, prepared_replay
 
     box = _load_box(box_root(str(record.plan.get("box", ""))))
     chosen = pinned(_platform(box, platform or record.platform)[1], record)
     runner, trees = runner_for(chosen), _trees(record)
-    workspace = fresh_workspace(_path(into))
-    try:
-        plan = replay_plan(record, box, chosen, workspace)
-        refuse_obstacles(record, plan, runner, trees)
-    except BaseException:
-        workspace.rmdir()
-        raise
+    plan = prepared_replay(record, box, chosen, _path(into), runner, trees)
     again = run(plan, on_output=on_output)
     if again.status != "succeeded":
-        raise ConfigurationError(f"the replay {again.status} with exit status {again.exit_status}, in {workspace}")
-    return compared(record, again, plan, trees, tree_store(workspace))
+        where = f"with exit status {again.exit_status}, in {plan.workspace}"
+        raise ConfigurationError(f"the replay {again.status} {where}")
+    return compared(record, again, plan, trees, tree_store(plan.workspace))
 
 
 # ---- Sweeps --------------------------------------------------------------------------------------

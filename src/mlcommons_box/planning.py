@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from mlcommons_box.errors import (
     EX_USAGE,
+    ConfigurationError,
     Location,
     Problem,
     ProblemsError,
@@ -114,6 +115,16 @@ def plan_setup(
 ) -> SetupPlan:
     """The plan for ``configure``; ``workspace`` is the box's own unless given."""
     return SetupPlan(box=box, platform=platform, workspace=_absolute_workspace(box, workspace), ca_bundle=ca_bundle)
+
+
+def check_directory_names(parameters: Iterable[BoundParameter]) -> None:
+    """Raise :class:`ConfigurationError` for a parameter that no directory can be named after.
+
+    A stranger's box may call one ``../..``.
+    """
+    for each in parameters:
+        if "/" in each.name or each.name in (".", ".."):
+            raise ConfigurationError(f"the {each.direction} {each.name!r} cannot have a directory of its name")
 
 
 def plan_run(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from mlcommons_box import execution
 from mlcommons_box.differences import Difference, changes_of_trees, changes_of_values
 from mlcommons_box.errors import BoxError, ConfigurationError, Interrupted, UsageError
 from mlcommons_box.findings import definition_digest
 from mlcommons_box.model import Binding, Box, DockerOptions, Platform, RunConfiguration
-from mlcommons_box.planning import RunPlan, plan_run
+from mlcommons_box.planning import RunPlan, check_directory_names, plan_run
 from mlcommons_box.record import RunRecord, mapping_in, plan_data
 from mlcommons_box.runners.interface import Identifiable, Runner
 from mlcommons_box.tree_store import TreeStore
@@ -59,6 +61,7 @@ def replay_plan(record: RunRecord, box: Box, platform: Platform, workspace: Path
         raise ConfigurationError(
             f"the run {record.id} cannot be replayed: the task {record.task!r} has other parameters now"
         )
+    check_directory_names(each for each in record.parameters if each.direction == "output")
     inputs = tuple(
         Binding(parameter=each.name, path=str(each.path)) for each in record.parameters if each.direction == "input"
     )
@@ -106,12 +109,27 @@ def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore
         yield from _obstacles_of_image(record, plan, runner)
 
 
-def refuse_obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore) -> None:
-    """Raise :class:`ConfigurationError` with everything that keeps the run from being replayed."""
-    found = list(obstacles(record, plan, runner, trees))
-    if found:
-        lines = "\n".join(f"  {each}" for each in found)
-        raise ConfigurationError(f"the run {record.id} cannot be replayed\n{lines}")
+def prepared_replay(
+    record: RunRecord, box: Box, platform: Platform, into: Path | None, runner: Runner, trees: TreeStore
+) -> RunPlan:
+    """The plan of the same run in the fresh workspace ``into``, or in a temporary one.
+
+    Raises :class:`ConfigurationError` with everything that keeps the run from being replayed, and
+    :class:`BoxError` when its platform cannot run it; then nothing is left of the workspace.
+    """
+    workspace = fresh_workspace(into)
+    try:
+        plan = replay_plan(record, box, platform, workspace)
+        found = list(obstacles(record, plan, runner, trees))
+        if found:
+            lines = "\n".join(f"  {each}" for each in found)
+            raise ConfigurationError(f"the run {record.id} cannot be replayed\n{lines}")
+        execution.check(plan, runner)
+    except BaseException:
+        with suppress(OSError):
+            workspace.rmdir()
+        raise
+    return plan
 
 
 def _obstacles_of_image(record: RunRecord, plan: RunPlan, runner: Runner) -> Iterator[str]:

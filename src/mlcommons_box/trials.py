@@ -16,7 +16,7 @@ from mlcommons_box.definition.places import SWEEP_DIRECTORY
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, MissingInputError
 from mlcommons_box.model import Box, Platform, RunConfiguration, Sweep
 from mlcommons_box.parameter_file import ParameterFile, read_parameter_file
-from mlcommons_box.planning import BoundParameter, RunPlan, new_run_id, plan_run
+from mlcommons_box.planning import BoundParameter, RunPlan, check_directory_names, new_run_id, plan_run
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.sweep import Space, Values, space_of, values_key
 from mlcommons_box.value import Value, replace
@@ -124,12 +124,11 @@ def trial_planner(
     cannot be used, and :class:`ConfigurationError` when no trial can have a file of its own.
     """
     template = plan_run(box, run, platform, workspace=workspace, timeout=timeout, ca_bundle=ca_bundle)
-    for each in template.outputs:
-        if "/" in each.name or each.name in (".", ".."):
-            raise ConfigurationError(f"the output {each.name!r} cannot have a directory of its name")
+    check_directory_names(template.outputs)
     file = None
     if sweep.parameters_file is not None:
         holder = next(each for each in template.inputs if each.name == sweep.parameters_file)
+        check_directory_names((holder,))
         if holder.elsewhere or holder.claim:
             raise ConfigurationError(
                 f"the trials cannot have files of their own: the input {holder.name!r} is not on this machine",

@@ -29,7 +29,7 @@ from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
-from mlcommons_box.replaying import Replayed, compared, fresh_workspace, pinned, refuse_obstacles, replay_plan
+from mlcommons_box.replaying import Replayed, compared, pinned, prepared_replay
 from mlcommons_box.report.differences import replayed_text
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.registry import runner_for
@@ -67,15 +67,9 @@ def execute(arguments: argparse.Namespace) -> int:
     definitions = RememberedDefinitions(box_root(_box(record)), cache_directory(os.environ))
     box = definitions.load_box()
     platform = pinned(select_platform(definitions, box, arguments.platform or record.platform), record)
-    workspace = fresh_workspace(arguments.into)
-    try:
-        plan = replay_plan(record, box, platform, workspace)
-        runner = runner_for(platform)
-        refuse_obstacles(record, plan, runner, trees)
-        execution.check(plan, runner)
-    except BaseException:
-        workspace.rmdir()
-        raise
+    runner = runner_for(platform)
+    plan = prepared_replay(record, box, platform, arguments.into, runner, trees)
+    workspace = plan.workspace
     terminal.step(f"{record.run}: replaying {record.id} with the {platform.runner} runner in {workspace}")
     outcome = execution.execute(plan, runner, _ReplayObserver(terminal))
     again = RunStore(workspace).read(plan.id)

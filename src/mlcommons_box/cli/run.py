@@ -205,7 +205,7 @@ def seconds_of(word: str | None) -> float | None:
     from mlcommons_box.definition.platforms import seconds
     from mlcommons_box.definition.schema import TIME
 
-    if not re.fullmatch(TIME.pattern, word) or seconds(word) == 0:
+    if not re.fullmatch(TIME.pattern, word):
         raise UsageError(f"--timeout takes a time, not {word!r}", hint=TIME.hint)
     return seconds(word)
 

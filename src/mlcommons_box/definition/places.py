@@ -63,15 +63,22 @@ def files_called(root: Path, directory: str, given: str) -> list[Path]:
     """The definition files that ``given`` may mean, a path or a short name; one alone is meant.
 
     A path is looked for in the box first, then in the current directory; a short name below ``directory``
-    of the box, where ``hello`` also finds ``alice/hello.yaml``.
+    of the box, where ``hello`` also finds ``alice/hello.yaml``.  A word with neither a slash nor a suffix is no
+    path: a program called ``train`` beside the box is not the run of that name.
     """
     folder = root / directory
-    candidates = [root / given, Path(given), *(folder / f"{given}{suffix}" for suffix in ("", *_SUFFIXES))]
-    for candidate in candidates:
+    paths = [root / given, Path(given)] if "/" in given or given.endswith(_SUFFIXES) else []
+    for candidate in [*paths, *(folder / f"{given}{suffix}" for suffix in ("", *_SUFFIXES))]:
         if os.path.isfile(candidate):
             return [Path(os.path.abspath(candidate))]
     names = {name_below(file, folder): file for file in yaml_files(folder)}
     return [file for name, file in names.items() if name.rsplit("/", 1)[-1] == given]
+
+
+def handed_over_file(root: Path, name: str) -> Path | None:
+    """The file in ``platforms/`` that another platform names, with or without its suffix; None if there is none."""
+    candidates = (root / PLATFORM_DIRECTORY / f"{name}{suffix}" for suffix in ("", *_SUFFIXES))
+    return next((each for each in candidates if os.path.isfile(each)), None)
 
 
 def find_file(root: Path, directory: str, given: str, what: str) -> Path:

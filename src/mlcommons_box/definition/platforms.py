@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import cast
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS
 from mlcommons_box.definition.files import environment_of, read_kind
-from mlcommons_box.definition.places import PLATFORM_DIRECTORY, name_below
+from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file, name_below
 from mlcommons_box.definition.rules import Fields
 from mlcommons_box.definition.source import Problems, quoted
 from mlcommons_box.errors import Location
@@ -65,7 +64,7 @@ def check_referenced_platform(platform: Platform, root: Path, problems: Problems
     if not isinstance(platform.options, SshOptions | SlurmOptions):
         return
     target = platform.options.platform
-    if not os.path.isfile(root / PLATFORM_DIRECTORY / target) and target not in BUILT_IN_PLATFORMS:
+    if handed_over_file(root, target) is None and target not in BUILT_IN_PLATFORMS:
         name = quoted(target)
         message = f"{platform.name!r} hands over to the platform {name}, which is not in {PLATFORM_DIRECTORY}/"
         problems.report("missing-file", message, platform.location)

@@ -68,11 +68,13 @@ DOCKER_IMAGE = Text(
     "lower case; NAME, NAME:TAG or REGISTRY/NAME:TAG",
 )
 MEMORY = Text(
-    "an amount of memory like 8G", r"[0-9]{1,15}(?:\.[0-9]{1,15})? ?(?:[KMGT]i?)?B?", "write 512M, 8G or 8GiB"
+    "an amount of memory like 8G",
+    r"(?=.*[1-9])[0-9]{1,15}(?:\.[0-9]{1,15})? ?(?:[KMGT]i?)?B?",
+    "write 512M, 8G or 8GiB",
 )
 TIME = Text(
     "a time like 30m",
-    r"[0-9]{1,9} ?[smhd]|[0-9]{1,9}:[0-5][0-9]:[0-5][0-9]",
+    r"(?=.*[1-9])(?:[0-9]{1,9} ?[smhd]|[0-9]{1,9}:[0-5][0-9]:[0-5][0-9])",
     "write 90s, 30m, 2h, 1d or 01:30:00",
 )
 ENVIRONMENT_MAP = MapOf(VARIABLE_NAME, Nullable(Scalar()))

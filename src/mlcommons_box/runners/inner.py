@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
-from mlcommons_box.definition.places import PLATFORM_DIRECTORY
+from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file
 from mlcommons_box.errors import BoxError, ConfigurationError, Location, Problem
 from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.runners.container_run import Caller
@@ -22,13 +22,12 @@ def inner_platform(box: Path, name: str) -> Platform:
     """
     from mlcommons_box.definition.loader import load_platform
 
-    folder = box / PLATFORM_DIRECTORY
-    for candidate in (folder / name, folder / f"{name}.yaml", folder / f"{name}.yml"):
-        if candidate.is_file():
-            return load_platform(candidate)
+    file = handed_over_file(box, name)
+    if file is not None:
+        return load_platform(file)
     if name in BUILT_IN_PLATFORMS:
         return built_in_platform(name)
-    raise ConfigurationError(f"there is no platform {name!r} in {str(folder)!r}")
+    raise ConfigurationError(f"there is no platform {name!r} in {str(box / PLATFORM_DIRECTORY)!r}")
 
 
 def inner_files(box: Path, platform: Platform) -> list[Path]:

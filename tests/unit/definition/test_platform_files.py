@@ -277,7 +277,7 @@ def test_the_local_platform_needs_no_file() -> None:
         built_in_platform("docker")
 
 
-HANDED_OVER = [("there.yaml", []), ("local", []), ("none.yaml", ["missing-file"]), ("there", ["missing-file"])]
+HANDED_OVER = [("there.yaml", []), ("local", []), ("none.yaml", ["missing-file"]), ("there", [])]
 
 
 @pytest.mark.parametrize(("target", "codes"), HANDED_OVER)
