@@ -8,8 +8,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mlcommons_box"]):
-    from mlcommons_box.definition.schema import PLATFORM_TYPES, check_file
-    from mlcommons_box.definition.source import Problems, parse_source, read_source
+    from mlcommons_box.command import redacted
+    from mlcommons_box.definition.file_kinds import PLATFORM_TYPES, check_file
+    from mlcommons_box.definition.problems import Problems
+    from mlcommons_box.definition.source import parse_source, read_source
     from mlcommons_box.errors import BoxError
     from mlcommons_box.hyperparameters import read_file
     from mlcommons_box.lock import drift, read_lock
@@ -17,7 +19,7 @@ with atheris.instrument_imports(include=["mlcommons_box"]):
     from mlcommons_box.metrics import read_metrics, read_steps
     from mlcommons_box.parameter_file import read_parameter_file
     from mlcommons_box.planning import BoundParameter
-    from mlcommons_box.process import Answer, Completed, redacted
+    from mlcommons_box.process import Answer, Completed
     from mlcommons_box.report.problems import problem_text
     from mlcommons_box.run_store import RunStore
     from mlcommons_box.runners import submitted_run

@@ -26,7 +26,8 @@ _SETTLING = 2.5
 _OURS = """\
 import sys
 from pathlib import Path
-from mlcommons_box.fingerprint import Memory, fingerprint
+from mlcommons_box.fingerprint import Memory
+from mlcommons_box.fingerprint import fingerprint
 fingerprint(Path(sys.argv[1]), Memory(Path(sys.argv[2]) if sys.argv[2:] else None))
 """
 

@@ -14,8 +14,8 @@ from mlcommons_box.definition.places import (
     yaml_files,
 )
 from mlcommons_box.definition.platforms import check_referenced_platform, read_platform
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.run_configurations import read_run_configuration
-from mlcommons_box.definition.source import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import Problem, ProblemsError
 from mlcommons_box.model import Box, Platform, RunConfiguration, Sweep, Task

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Literal
 
 State = tuple[int, int, int, int, int]
 """Times of change of content and of inode in nanoseconds, size in bytes, inode, device."""
+Kind = Literal["file", "directory", "link", "missing"]
+Entry = tuple[str, Kind, State]
+"""What is at or below a path, by its name relative to it; the path itself is the name ``""``."""
 SETTLED = 2_000_000_000
 """So many nanoseconds after a change, another one shows in a file's times: FAT's clock ticks every two seconds."""
 

@@ -21,15 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlcommons_box.errors import CannotReadError
-from mlcommons_box.file_state import State, latest_settled, state_of
+from mlcommons_box.file_state import Entry, Kind, State, latest_settled, state_of
 from mlcommons_box.value import Value
 
 if TYPE_CHECKING:
     import sqlite3
 
-Kind = Literal["file", "directory", "link", "missing"]
-Entry = tuple[str, Kind, State]
-"""What is at or below a path, by its name relative to it; the path itself is the name ``""``."""
 FEW = 64
 """So many small files are hashed sooner by one thread, and anew, than handed to several or looked up."""
 SMALL = 1 << 20

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlcommons_box.definition.source import ScalarNode, resolve
+from mlcommons_box.definition.nodes import ScalarNode, resolve
 from mlcommons_box.errors import CannotReadError, ConfigurationError, Location, Problem, ProblemsError
 from mlcommons_box.value import Value
 

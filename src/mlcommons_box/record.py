@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from mlcommons_box import __version__
+from mlcommons_box.command import Command, redacted, redacted_words
 from mlcommons_box.errors import BoxError
 from mlcommons_box.model import EnvironmentVariable, PlatformOptions, SlurmOptions, SshOptions
 from mlcommons_box.planning import BoundParameter, RunPlan
-from mlcommons_box.process import Command, redacted, redacted_words
 from mlcommons_box.process_tree import is_running, start_ticks
 from mlcommons_box.value import Value, as_data, replace
 

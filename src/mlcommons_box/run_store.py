@@ -11,10 +11,9 @@ gives, leads out of the directory of the runs.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +21,9 @@ from typing import IO, Any
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.journal import Journal, entry_of, open_regular
 from mlcommons_box.process import Stream
-from mlcommons_box.record import SCHEMA_VERSION, STATUSES, RunRecord, Supervisor, moment
-from mlcommons_box.value import as_data, field_names, is_required
+from mlcommons_box.record import RunRecord
+from mlcommons_box.record_data import _DEFAULTS, record_of
+from mlcommons_box.value import as_data
 
 DIRECTORY = Path(".mlbox", "runs")
 """Below the workspace."""
@@ -33,12 +33,6 @@ JOB_FILE = "job.json"
 """In the directory of a run that goes on without us (:mod:`.runners.submitted_run`)."""
 _LINE = re.compile(rb'^\{"id": "([^"\\\x00-\x1f]+)".*', re.MULTILINE)
 _SHOWN_MATCHES = 5
-_DEEPEST = 100
-"""Objects and lists in a record that are in each other; ours have a few."""
-_DEFAULTS = {
-    name: as_data(getattr(RunRecord, name)) for name in field_names(RunRecord) if not is_required(RunRecord, name)
-}
-"""What a line need not say."""
 
 
 class RunStore:
@@ -155,7 +149,7 @@ class RunStore:
         unreadable = {}
         for run_id, lines in self._entries().items():
             try:
-                record = self._record(run_id, lines)
+                record = self.record_of(run_id, lines)
                 is_over = record.refreshed() is record
                 records.append(record if is_over else self.read(run_id))
             except UsageError:
@@ -209,7 +203,7 @@ class RunStore:
         entries = self._entries(run_id)
         if run_id not in entries:
             raise _no_such_run(run_id)
-        return self._record(run_id, entries[run_id])
+        return self.record_of(run_id, entries[run_id])
 
     def _entries(self, only: str | None = None) -> dict[str, list[bytes]]:
         """The lines of every run, or of one.  Raises :class:`ConfigurationError`."""
@@ -229,14 +223,14 @@ class RunStore:
                 found.setdefault(match[1].decode("ascii"), []).append(match[0])
         return found
 
-    def _record(self, run_id: str, lines: Iterable[bytes]) -> RunRecord:
+    def record_of(self, run_id: str, lines: Iterable[bytes]) -> RunRecord:
         content: dict[str, Any] = {}
         for line in lines:
             content |= entry_of(line) or {}
         if not content:  # a crash cut it off before the run began
             raise _no_such_run(run_id)
         try:
-            return _record(content, run_id, self.journal.file)
+            return record_of(content, run_id, self.journal.file)
         except (ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"the record of the run {run_id!r} in {str(self.journal.file)!r} is damaged: {error}",
@@ -244,91 +238,8 @@ class RunStore:
             ) from error
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "int": (int,),
-    "str": (str,),
-    "int | None": (int, type(None)),
-    "str | None": (str, type(None)),
-    "float | None": (int, float, type(None)),
-    "RecordStatus": (str,),
-    "Supervisor": (dict,),
-    "Mapping[str, Any]": (dict,),
-    "tuple[str, ...]": (list,),
-}
-"""What JSON has for the types of fields."""
-
-
-def _record(content: Any, run_id: str, path: Path) -> RunRecord:
-    """The record that was written as ``content``; raises :class:`ValueError` when it is none."""
-    if not isinstance(content, dict):
-        raise ValueError("it is not an object")
-    if _is_deeper(content, _DEEPEST):
-        raise ValueError("too much in it is nested")
-    version = content.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"the record {str(path)!r} was written by a newer version, {content.get('tool_version')}",
-            hint="install that version or a newer one",
-        )
-    values = _values(RunRecord, content)
-    values["supervisor"] = Supervisor(**_values(Supervisor, values["supervisor"]))
-    values["commands"] = tuple(values.get("commands", ()))
-    record = RunRecord(**values)
-    if record.id != run_id:
-        raise ValueError(f"it is the record of the run {record.id!r}")
-    if record.status not in STATUSES:
-        raise ValueError(f"it has the status {record.status!r}")
-    for text in (record.started_at, record.ended_at):
-        if text is not None:
-            moment(text)
-    if not all(isinstance(command, str) for command in record.commands):
-        raise ValueError("'commands' are no texts")
-    if not _are_parameters(record.plan.get("parameters", [])):
-        raise ValueError("the parameters of its plan are none")
-    return record
-
-
-def _values(kind: type[RunRecord | Supervisor], content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields of a class have in data; keys that a later version has added are left out."""
-    values = {}
-    for name in field_names(kind):
-        if name in content:
-            value = content[name]
-            kinds = _KINDS[kind.__annotations__[name]]
-            wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-            if wrong or (isinstance(value, float) and not math.isfinite(value)):
-                raise ValueError(f"{name!r} cannot be {json.dumps(value)[:60]}")
-            values[name] = value
-        elif is_required(kind, name):
-            raise ValueError(f"it has no {name!r}")
-    return values
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    """Whether objects and lists are in each other more often than that."""
-    level = [value]
-    for _ in range(limit):
-        level = [
-            each
-            for holder in level
-            for each in (holder.values() if isinstance(holder, dict) else holder)
-            if isinstance(each, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _are_parameters(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(each, dict) and all(isinstance(each.get(key), str) for key in ("name", "direction", "path"))
-        for each in value
-    )
-
-
 def _no_such_run(text: str, known: Iterable[str] = ()) -> UsageError:
-    from mlcommons_box.definition.rules import did_you_mean, nearest
+    from mlcommons_box.suggestions import did_you_mean, nearest
 
     hint = did_you_mean(nearest(text, sorted(known))) or "'mlbox runs' lists them"
     return UsageError(f"there is no run {text!r}", hint=hint)

@@ -15,8 +15,8 @@ from pathlib import Path
 from mlcommons_box.cache import file_name_of, keep, read_kept, state_of_our_modules
 from mlcommons_box.definition.places import RUN_DIRECTORY
 from mlcommons_box.errors import BoxError, Interrupted
-from mlcommons_box.file_state import latest_settled
-from mlcommons_box.fingerprint import Entry, digests_of, look
+from mlcommons_box.file_state import Entry, latest_settled
+from mlcommons_box.fingerprint import digests_of, look
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.run_store import FILE
 from mlcommons_box.runners.interface import Identifiable, Runner

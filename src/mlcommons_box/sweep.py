@@ -10,11 +10,10 @@ import itertools
 import math
 import random
 
-from mlcommons_box.definition.rules import did_you_mean, nearest
-from mlcommons_box.definition.source import quoted
 from mlcommons_box.errors import ConfigurationError, Location, Problem, ProblemsError
 from mlcommons_box.model import Sweep, SweepRange
 from mlcommons_box.parameter_file import ParameterFile, Scalar, typed
+from mlcommons_box.suggestions import did_you_mean, nearest, quoted
 from mlcommons_box.value import Value
 
 MOST_TRIALS = 100_000

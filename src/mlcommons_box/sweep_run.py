@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
-from mlcommons_box.crew import Event
-from mlcommons_box.definition.rules import did_you_mean, nearest
 from mlcommons_box.errors import (
     EX_INTERRUPTED,
     EX_TEMPORARY,
@@ -22,15 +20,16 @@ from mlcommons_box.errors import (
     UsageError,
 )
 from mlcommons_box.machine import processors
-from mlcommons_box.planning import RunPlan
+from mlcommons_box.onlooker import Onlooker, TrialWatcher
 from mlcommons_box.presence import missing_inputs
 from mlcommons_box.reattaching import wait_for_all
 from mlcommons_box.record import RunRecord
 from mlcommons_box.report.sweeps import TrialResult, result_of
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool, devices_here
-from mlcommons_box.runners.interface import Detachable, Observer, Runner
+from mlcommons_box.runners.interface import Detachable, Runner
 from mlcommons_box.scheduling import exit_status
+from mlcommons_box.suggestions import did_you_mean, nearest
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import (
     Finished,
@@ -48,47 +47,6 @@ from mlcommons_box.trials import Trial, TrialPlanner, numbered
 
 if TYPE_CHECKING:
     from mlcommons_box.searching import Search
-
-
-class TrialWatcher(Protocol):
-    """Who is told of trials that run here, at most some of them at a time."""
-
-    def add(self, numbers: Mapping[str, int]) -> None:
-        """These are about to run: the numbers of trials, by the ids of their runs."""
-
-    def observer_for(self, plan: RunPlan) -> Observer:
-        """Who is told what happens in one trial."""
-
-    def on_event(self, event: Event) -> None:
-        """Something happened to one trial."""
-
-    def waits(self, plan: RunPlan, devices: int) -> None:
-        """A trial waits until so many GPUs are free."""
-
-
-class Onlooker(Protocol):
-    """Who is told what a sweep does."""
-
-    def step(self, message: str) -> None:
-        """Something begins."""
-
-    def success(self, message: str) -> None:
-        """Something has come to a good end."""
-
-    def note(self, message: str) -> None:
-        """Something worth knowing."""
-
-    def failure(self, error: BoxError) -> None:
-        """What kept the only trial from being started."""
-
-    def ended(self, number: object, record: RunRecord) -> None:
-        """A trial that went on without us has ended."""
-
-    def observer(self) -> Observer:
-        """Who is told how trials are started that go on without us."""
-
-    def watching(self, total: int, at_once: int) -> AbstractContextManager[TrialWatcher]:
-        """Who is told of trials that run here."""
 
 
 class SweepRun:

@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import BoxError
-from mlcommons_box.process import Command, ask
+from mlcommons_box.process import ask
 
 _SUBMODULE = "160000 "
 _TIMEOUT = 20.0

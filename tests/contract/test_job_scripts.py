@@ -16,11 +16,11 @@ from uuid import uuid4
 import pytest
 
 from mlcommons_box import process
+from mlcommons_box.command import Command
 from mlcommons_box.contract.scene import BOX, eventually, is_alive
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
-from mlcommons_box.process import Command
 from mlcommons_box.runners.job import Asks, Job, job_script
 from mlcommons_box.runners.local import LocalRunner
 from mlcommons_box.value import replace

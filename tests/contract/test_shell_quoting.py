@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcommons_box.host import quoted, script_of
-from mlcommons_box.process import CallerVariable, Command
+from mlcommons_box.command import CallerVariable, Command
+from mlcommons_box.shell_script import quoted, script_of
 
 SHELLS = [name for name in ("sh", "dash", "bash") if shutil.which(name)]
 SAYS = """\

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import RunPlan, SetupPlan, plan_run, plan_setup
-from mlcommons_box.process import Command
 
 RUN_ID = "20200102T030405-0a1b2c3d"
 CALLER = {

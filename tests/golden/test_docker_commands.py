@@ -10,10 +10,11 @@ from typing import Literal
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_platform
 from mlcommons_box.errors import EX_CONFIGURATION
 from mlcommons_box.model import DockerOptions, EnvironmentVariable, Platform, Resources
-from mlcommons_box.process import Command, Completed
+from mlcommons_box.process import Completed
 from mlcommons_box.runners import docker_image
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.docker import DockerRunner

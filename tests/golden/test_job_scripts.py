@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box import machine
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.process import Command
 from mlcommons_box.runners import job
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.ssh import SshRunner

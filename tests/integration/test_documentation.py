@@ -32,11 +32,11 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box import errors
-from mlcommons_box.definition import schema
+from mlcommons_box.definition import file_kinds
 from mlcommons_box.definition.files import read_kind
 from mlcommons_box.definition.platforms import read_platform
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.rules import version_text
-from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import ProblemsError
 from tests import engines
 
@@ -299,7 +299,7 @@ def test_a_definition_file_loads(document: Path, block: Block, tmp_path: Path) -
     file = tmp_path / "definition.yaml"
     file.write_text(block.text, "utf-8")
     problems = Problems()
-    checked = read_kind(file, tuple(schema.SCHEMAS), problems)
+    checked = read_kind(file, tuple(file_kinds.SCHEMAS), problems)
     if checked and checked[0] not in ("mlbox_root", "mlbox_task", "mlbox_invoke", "mlbox_sweep"):
         read_platform(file, problems)
     if block.wrong:
@@ -345,7 +345,7 @@ def test_every_command_is_in_the_reference_with_its_help() -> None:
 
 def test_every_key_of_every_definition_file_is_in_the_reference() -> None:
     documented = sections(REFERENCE / "definition-files.md")
-    for name, file in schema.SCHEMAS.items():
+    for name, file in file_kinds.SCHEMAS.items():
         rows = re.findall(r"^\| `([\w.]+)` \| (yes|no) \| [^|]+ \| ([\d.]+) \|", documented[name], re.MULTILINE)
         listed = {key: (required == "yes", since) for key, required, since in rows if "." not in key}
         oldest = min(file.versions)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.contract.scene import eventually
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.model import KubernetesOptions, Platform
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.process import Command
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.kubernetes_client import Client
 from mlcommons_box.runners.kubernetes_manifest import FIRST, TASK, job

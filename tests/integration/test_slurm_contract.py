@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.contract import ContainerContract, RunnerContract, Scene
 from mlcommons_box.contract.scene import BOX
 from mlcommons_box.model import Platform, Resources, SlurmOptions
-from mlcommons_box.process import Command, capture
+from mlcommons_box.process import capture
 from tests.integration.test_real_engines import DOCKERFILE, RECIPE, containers_of
 from tests.integration.test_slurm import call, check_that_nothing_is_left, image_of, until
 from tests.integration.test_ssh_contract import (

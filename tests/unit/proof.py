@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mlcommons_box import execution
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan, plan_run
-from mlcommons_box.process import Command, Stream
+from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.identity import Identity

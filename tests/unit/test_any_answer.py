@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcommons_box.command import redacted, redacted_words
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.built_in import built_in_platform
 from mlcommons_box.definition.loader import load_box, load_run_configuration
@@ -26,7 +27,7 @@ from mlcommons_box.host import Host
 from mlcommons_box.machine import machine_of
 from mlcommons_box.model import Platform, SshOptions
 from mlcommons_box.planning import BoundParameter, SetupPlan, plan_run, plan_setup
-from mlcommons_box.process import Answer, Completed, OnOutput, redacted, redacted_words
+from mlcommons_box.process import Answer, Completed, OnOutput
 from mlcommons_box.runners.batch import JobState, look, survey
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES, failures_of
 from mlcommons_box.runners.failures import explained, tail

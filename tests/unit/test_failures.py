@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.contract.scene import Recorder
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import PreparationError, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.process import Command, Completed, Stream
+from mlcommons_box.process import Completed, Stream
 from mlcommons_box.runners import docker, failures, singularity
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.docker import DockerRunner

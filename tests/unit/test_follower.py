@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.contract import Recorder
 from mlcommons_box.errors import (
     EX_TEMPORARY,
@@ -20,7 +21,7 @@ from mlcommons_box.errors import (
     UnavailableError,
 )
 from mlcommons_box.host import ConnectionLost
-from mlcommons_box.process import Answer, Command, Completed, OnOutput
+from mlcommons_box.process import Answer, Completed, OnOutput
 from mlcommons_box.runners import batch, follower, submitted_run
 from mlcommons_box.runners.batch import JobState, Submitted, submit, survey
 from mlcommons_box.runners.follower import Follower

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box import host as module
+from mlcommons_box.command import Command
 from mlcommons_box.errors import BoxError, CannotCreateError, Interrupted, UnavailableError
-from mlcommons_box.host import ConnectionLost, LocalHost, Login, SshHost, quoted
-from mlcommons_box.process import Answer, Command, Completed, OnOutput
+from mlcommons_box.host import ConnectionLost, LocalHost, Login, SshHost
+from mlcommons_box.process import Answer, Completed, OnOutput
+from mlcommons_box.shell_script import quoted
 
 Said = tuple[int, str]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import Interrupted
 from mlcommons_box.interruption import Relay, raise_when_told, signals_noted, signals_until_now
-from mlcommons_box.process import Command, stream
+from mlcommons_box.process import stream
 from mlcommons_box.runners.once import once
 
 PATIENCE = 20.0

@@ -6,7 +6,15 @@ from textwrap import dedent
 import pytest
 
 from mlcommons_box.errors import EX_DEFINITION, EX_MISSING_INPUT, Location, Problem
-from mlcommons_box.report.problems import place_text, problem_json, problem_text, shown, summary
+from mlcommons_box.report.problems import (
+    counted,
+    one_line,
+    place_text,
+    problem_json,
+    problem_text,
+    shown,
+    summary,
+)
 
 
 def problem(
@@ -136,6 +144,15 @@ def test_a_line_of_a_hundred_characters_is_shown_whole() -> None:
 )
 def test_what_could_steer_a_terminal_is_escaped(text: str, expected: str) -> None:
     assert shown(text) == expected
+
+
+def test_a_name_stays_on_one_line() -> None:
+    assert one_line("a\nb\x1b[0m") == "a\\nb\\x1b[0m"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_what_is_counted(number: int, text: str) -> None:
+    assert counted(number, "run") == text
 
 
 def test_a_file_name_cannot_forge_a_line() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box.process import CallerVariable, Command, redacted, redacted_words
+from mlcommons_box.command import CallerVariable, Command, redacted, redacted_words
 
 
 @pytest.mark.parametrize(

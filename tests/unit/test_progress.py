@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.cli.observer import show_outcome
 from mlcommons_box.cli.progress import OneByOne, SideBySide, counts, summary
 from mlcommons_box.cli.progress_json import JsonLines
 from mlcommons_box.cli.progress_lines import Lines
@@ -84,6 +85,11 @@ def test_one_by_one_says_how_each_ended_and_how_many_have(capsys: pytest.Capture
         "note: not started: c",
         "==> 1 succeeded, 1 failed, 1 not started in T",
     ]
+
+
+def test_a_long_run_is_told_as_tables_tell_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show_outcome("a", Outcome(status="succeeded", exit_status=0), 7200.0, Terminal())
+    assert capsys.readouterr().err == "==> a: succeeded in 2h 00m\n"
 
 
 def test_an_error_that_several_runs_share_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

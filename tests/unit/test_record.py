@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mlcommons_box import execution
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import (
     CannotCreateError,
@@ -22,7 +23,7 @@ from mlcommons_box.errors import (
 )
 from mlcommons_box.model import DockerOptions, EnvironmentVariable, LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.process import Command, Stream
+from mlcommons_box.process import Stream
 from mlcommons_box.record import SCHEMA_VERSION, RunRecord, Supervisor, ended, new_record, plan_data
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.interface import Observer, Outcome

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.crew import Ended, Event
 from mlcommons_box.errors import BoxError, CannotCreateError, PreparationError, ProblemsError
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command, Stream
+from mlcommons_box.process import Stream
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner, StillRunning
 from mlcommons_box.scheduling import exit_status, run_all
 from mlcommons_box.value import replace

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import CannotCreateError, PreparationError
-from mlcommons_box.process import Command, Completed
+from mlcommons_box.process import Completed
 from mlcommons_box.runners import preparation
 from mlcommons_box.runners.singularity_image import SingularityImage
 from mlcommons_box.value import replace

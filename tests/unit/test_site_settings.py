@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.contract.scene import Recorder
 from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import ConfigurationError, PreparationError
-from mlcommons_box.process import Command, Completed
+from mlcommons_box.process import Completed
 from mlcommons_box.runners import preparation, site_settings
 from mlcommons_box.runners.docker_image import DockerImage
 from mlcommons_box.runners.dockerfile import SettingsBy

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.crew import Ended
 from mlcommons_box.definition.built_in import built_in_platform
 from mlcommons_box.errors import ConfigurationError, PreparationError, UsageError
 from mlcommons_box.model import DockerOptions, LocalOptions, Platform, Resources, SingularityOptions, SlurmOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from mlcommons_box.command import Command
 from mlcommons_box.comparison import differences
 from mlcommons_box.errors import Interrupted, UnavailableError
 from mlcommons_box.model import DockerOptions, EnvironmentVariable, KubernetesOptions, LocalOptions, Platform
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import Command
 from mlcommons_box.record import RunRecord, Supervisor, new_record
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.tree_store import TreeStore

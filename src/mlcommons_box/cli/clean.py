@@ -18,7 +18,7 @@ from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platf
 from mlcommons_box.errors import DefinitionError, UsageError
 from mlcommons_box.model import Box, Platform
 from mlcommons_box.planning import plan_setup
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import counted, one_line
 from mlcommons_box.runners.registry import has_runner, runner_for
 
 EXAMPLES = """\
@@ -55,14 +55,14 @@ def execute(arguments: argparse.Namespace) -> int:
         terminal.success("there is nothing to remove")
         return 0
     for leftover in leftovers:
-        sys.stdout.write(f"{shown(str(leftover.path))}  ({leftover.what}, {size_text(leftover.size())})\n")
+        sys.stdout.write(f"{one_line(str(leftover.path))}  ({leftover.what}, {size_text(leftover.size())})\n")
     sys.stdout.flush()
     if not arguments.yes and not _agreed(len(leftovers)):
         terminal.note("nothing was removed")
         return 0
     for leftover in leftovers:
         leftover.remove()
-    terminal.success(f"removed {_counted(len(leftovers))}")
+    terminal.success(f"removed {counted(len(leftovers), 'item')}")
     return 0
 
 
@@ -85,10 +85,6 @@ def _agreed(count: int) -> bool:
     sys.stderr.write(f"Remove {'it' if count == 1 else f'all {count}'}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _counted(count: int) -> str:
-    return "1 item" if count == 1 else f"{count} items"
 
 
 def size_text(size: float) -> str:

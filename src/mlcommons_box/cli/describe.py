@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from mlcommons_box.checking import Report, check_box
 from mlcommons_box.cli.arguments import add_box, box_path
-from mlcommons_box.cli.terminal import uses_colour
-from mlcommons_box.definition.rules import did_you_mean, nearest
+from mlcommons_box.cli.terminal import print_table
 from mlcommons_box.errors import DefinitionError, UsageError
 from mlcommons_box.model import Box, RunConfiguration
+from mlcommons_box.report.problems import one_line, shown
+from mlcommons_box.suggestions import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 EXAMPLES = """\
 examples:
@@ -136,54 +138,62 @@ def as_json(box: Box, report: Report) -> dict[str, object]:
 
 
 def _print_tables(box: Box, report: Report) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    # Piped, a table must not be cut to the width of a terminal that nobody looks at.
-    console = Console(no_color=not uses_colour(sys.stdout), highlight=False, width=None if terminal else 200)
-    console.print(Text.assemble((box.name, "bold"), f" {box.version}", (f"  by {box.author}", "dim")))
+    print_table(Text.assemble(_cell(box.name, "bold"), " ", _cell(box.version), _cell(f"  by {box.author}", "dim")))
     if box.description:
-        console.print(Text(box.description))
-    console.print(_task_table(box))
-    console.print(_run_table(report.runs))
+        print_table(_words(box.description))
+    print_table(_task_table(box))
+    print_table(_run_table(report.runs))
     if report.platforms:
         table = _table("Platforms", "platform", "runner", "what for")
         for platform in report.platforms:
-            table.add_row(Text(platform.name), platform.runner, Text(platform.description or ""))
-        console.print(table)
+            table.add_row(_cell(platform.name), _cell(platform.runner), _words(platform.description))
+        print_table(table)
     if report.sweeps:
         table = _table("Sweeps", "sweep", "run", "method", "what for")
         for sweep in report.sweeps:
-            table.add_row(Text(sweep.name), Text(sweep.run), sweep.method, Text(sweep.description or ""))
-        console.print(table)
+            table.add_row(_cell(sweep.name), _cell(sweep.run), sweep.method, _words(sweep.description))
+        print_table(table)
 
 
 def _task_table(box: Box) -> Table:
-    from rich.text import Text
-
     table = _table("Tasks", "task", "", "parameter", "type", "what it is")
     for task in box.tasks:
         rows = [("in", each) for each in task.inputs] + [("out", each) for each in task.outputs]
         if task.description or not rows:
-            table.add_row(Text(task.name, "bold"), "", "", "", Text(task.description or ""))
+            table.add_row(_cell(task.name, "bold"), "", "", "", _words(task.description))
         for number, (direction, parameter) in enumerate(rows):
             name = task.name if number == 0 and not task.description else ""
-            what = Text(parameter.description or "")
-            table.add_row(Text(name, "bold"), direction, Text(parameter.name), parameter.type, what)
+            what = _words(parameter.description)
+            table.add_row(_cell(name, "bold"), direction, _cell(parameter.name), parameter.type, what)
     return table
 
 
 def _run_table(runs: tuple[RunConfiguration, ...]) -> Table:
-    from rich.text import Text
-
     table = _table("Run configurations", "run", "task", "", "parameter", "path")
     for run in runs:
         rows = [("in", each) for each in run.inputs] + [("out", each) for each in run.outputs]
         for number, (direction, binding) in enumerate(rows):
             name, task = (run.name, run.task) if number == 0 else ("", "")
-            table.add_row(Text(name, "bold"), Text(task), direction, Text(binding.parameter), Text(binding.path))
+            table.add_row(
+                _cell(name, "bold"), _cell(task), direction, _cell(binding.parameter), _cell(binding.path)
+            )
     return table
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """A stranger's name on one line."""
+    from rich.text import Text
+
+    return Text(one_line(text), style)
+
+
+def _words(text: str | None) -> Text:
+    """A stranger's description, whose lines stay."""
+    from rich.text import Text
+
+    return Text(shown(text or ""))
 
 
 def _table(title: str, *columns: str) -> Table:

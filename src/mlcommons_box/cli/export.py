@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from mlcommons_box.cli.arguments import add_box_of_runs, complete_recorded_runs, run_store
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.errors import CannotCreateError, UnavailableError, UsageError
+from mlcommons_box.report.problems import counted
 
 if TYPE_CHECKING:
     from mlcommons_box.record import RunRecord
@@ -134,7 +135,7 @@ def _export_crate(
         options,
         lambda held: terminal.note(f"{held.parameter.name!r} is named and not copied: {held.reason}"),
     )
-    terminal.success(f"wrote {str(target)!r}: {_count(len(records))}")
+    terminal.success(f"wrote {str(target)!r}: {counted(len(records), 'run')}")
 
 
 def _export_tracking(
@@ -152,7 +153,8 @@ def _export_tracking(
     Tracking(arguments.mlflow, arguments.experiment, arguments.max_output).log(records, store, on_logged)
     known = len(records) - len(logged)
     terminal.success(
-        f"handed {_count(len(logged))} to MLflow" + (f"; {_count(known)} had been there" if known else "")
+        f"handed {counted(len(logged), 'run')} to MLflow"
+        + (f"; {counted(known, 'run')} had been there" if known else "")
     )
 
 
@@ -168,10 +170,6 @@ def _license(given: str | None) -> str:
     if given is None:
         return "No license is stated: ask whoever made this."
     return given if given.startswith(("http://", "https://")) or " " in given else f"{_SPDX}{given}"
-
-
-def _count(number: int) -> str:
-    return f"{number} run{'s' * (number != 1)}"
 
 
 def _megabytes(word: str) -> int:

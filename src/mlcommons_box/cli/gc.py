@@ -1,7 +1,8 @@
 """Remove the records and logs of old runs, and what no record needs any more.
 
 The last run of each run configuration that succeeded always stays, because it
-says what is up to date, and so does what still runs."""
+says what is up to date, and so does what still runs.  A record that cannot be read
+stays, too, with all that it may need; it is an error, and the exit status is 78."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.errors import UsageError
+from mlcommons_box.errors import EX_CONFIGURATION, UsageError
 from mlcommons_box.record import RunRecord, moment
+from mlcommons_box.report.problems import counted, one_line
 from mlcommons_box.tree_store import tree_store
 
 EXAMPLES = """\
@@ -40,16 +42,21 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.keep is None and arguments.older_than is None:
         raise UsageError("nothing says what may go", hint="use --keep=N, --older-than=TIME or both")
     store = run_store(arguments)
-    records, _ = store.read_all()
+    terminal = Terminal()
+    records, unreadable = store.read_all()
     old = [record for record in _old(records, arguments.keep or 0) if _is_older(record, arguments.older_than)]
     if arguments.dry_run:
-        sys.stdout.writelines(f"{record.id}  {record.run}\n" for record in old)
-        return 0
-    store.remove({record.id for record in old})
-    kept, _ = store.read_all()  # once more: others have gone on meanwhile
-    tree_store(store.workspace).keep_only({digest for record in kept for digest in _digests(record)})
-    Terminal().success(f"removed {len(old)} of {len(records)} runs")
-    return 0
+        sys.stdout.writelines(f"{one_line(record.id)}  {one_line(record.run)}\n" for record in old)
+        sys.stdout.flush()
+    else:
+        store.remove({record.id for record in old})
+        kept, unreadable = store.read_all()  # once more: others have gone on meanwhile
+        if not unreadable:  # each of those may need any list of files
+            tree_store(store.workspace).keep_only({digest for record in kept for digest in _digests(record)})
+        terminal.success(f"removed {len(old)} of {counted(len(records), 'run')}")
+    for error in unreadable.values():
+        terminal.failure(error)
+    return EX_CONFIGURATION if unreadable else 0
 
 
 def _old(records: list[RunRecord], keep: int) -> Iterator[RunRecord]:

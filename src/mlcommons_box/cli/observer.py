@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
+from mlcommons_box.report.records import duration_text
 from mlcommons_box.runners.interface import Outcome
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def show_end(record: RunRecord, terminal: Terminal) -> None:
 
 def show_outcome(run: str, outcome: Outcome, duration: float, terminal: Terminal, count: str = "") -> None:
     """Say how a run ended; ``count`` says how many of several have."""
-    took = f"{duration:.1f} s"
+    took = duration_text(duration)
     if outcome.status == "succeeded":
         terminal.success(f"{run}: succeeded in {took}{count}")
         if outcome.reason:

@@ -132,7 +132,7 @@ def build_parser(words: Sequence[str], program: Program, *, complete: bool = Fal
 
 
 def _unknown(what: str, word: str, known: Sequence[str], program: Program) -> UsageError:
-    from mlcommons_box.definition.rules import did_you_mean, nearest
+    from mlcommons_box.suggestions import did_you_mean, nearest
 
     hint = did_you_mean(nearest(word, known)) or f"'{program.name} --help' shows what there is"
     return UsageError(f"unknown {what}", hint=hint)

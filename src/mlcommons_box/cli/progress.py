@@ -16,7 +16,7 @@ from mlcommons_box.crew import Ended, EndState, Event
 from mlcommons_box.errors import BoxError, Interrupted
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line
 from mlcommons_box.runners.interface import Observer, Runner
 
 _LISTED = 8
@@ -121,7 +121,7 @@ class SideBySide(OneByOne):
         self.running: dict[str, tuple[str, float]] = {}
         self.failed = 0
         self.observers: dict[str, _Prefixed] = {}
-        self.width = min(_WIDEST, max(len(shown(plan.run)) for plan in plans))
+        self.width = min(_WIDEST, max(len(one_line(plan.run)) for plan in plans))
         self.notes: set[str] = set()
         terminal.step(f"running {len(plans)} runs with {runner_text(plans[0])}, {jobs} at a time")
 
@@ -159,7 +159,7 @@ class SideBySide(OneByOne):
         """What is at the bottom of the terminal."""
         now = time.monotonic()
         running = list(self.running.values())
-        lines = [f" {sign} {shown(name)}  {now - began:.0f} s" for name, began in running[:_LISTED]]
+        lines = [f" {sign} {one_line(name)}  {now - began:.0f} s" for name, began in running[:_LISTED]]
         if len(running) > _LISTED:
             lines.append(f"   and {len(running) - _LISTED} more")
         failed = f", {self.failed} failed" if self.failed else ""
@@ -173,7 +173,7 @@ class _Prefixed(TerminalObserver):
         super().__init__(progress.terminal)
         self.progress = progress
         self.run = run
-        self.name = shown(run).ljust(progress.width)
+        self.name = one_line(run).ljust(progress.width)
         self.colour = _COLOURS[number % len(_COLOURS)]
         self.lines: dict[Stream, Lines] = {"stdout": Lines(), "stderr": Lines()}
 

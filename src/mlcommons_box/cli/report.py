@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError
+from mlcommons_box.report.problems import counted
 
 if TYPE_CHECKING:
     from mlcommons_box.record import RunRecord
@@ -56,8 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     terminal = Terminal()
     for error in unreadable.values():
         terminal.failure(error)
-    count = f"{len(records)} run{'s' * (len(records) != 1)}"
-    terminal.success(f"wrote {str(output)!r}: {count}, {len(page) / 1e6:.1f} MB")
+    terminal.success(f"wrote {str(output)!r}: {counted(len(records), 'run')}, {len(page) / 1e6:.1f} MB")
     return EX_CONFIGURATION if unreadable else 0
 
 
@@ -82,11 +82,12 @@ def _refuse_strangers(output: Path) -> None:
 
 def _write(output: Path, page: str) -> None:
     """Write the page in one step, so that a browser never sees half of it."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    target = output.absolute()  # which has a name and a parent, unlike '.'
+    partial = target.parent / f".{target.name}.{os.getpid()}"
     try:
         try:
             partial.write_text(page, "utf-8")
-            partial.replace(output)
+            partial.replace(target)
         except BaseException:
             with suppress(OSError):
                 partial.unlink()

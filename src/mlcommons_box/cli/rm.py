@@ -9,6 +9,7 @@ import argparse
 from mlcommons_box.cli.arguments import add_box_of_runs, complete_recorded_runs, run_store
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.errors import ConfigurationError, UsageError
+from mlcommons_box.report.problems import counted
 
 EXAMPLES = """\
 examples:
@@ -37,5 +38,5 @@ def execute(arguments: argparse.Namespace) -> int:
             pass  # damaged: that is why it goes
         chosen.add(run_id)
     store.remove(chosen)
-    Terminal().success(f"removed {len(chosen)} {'run' if len(chosen) == 1 else 'runs'}")
+    Terminal().success(f"removed {counted(len(chosen), 'run')}")
     return 0

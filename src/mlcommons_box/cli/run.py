@@ -29,13 +29,13 @@ from mlcommons_box.cli.arguments import (
 )
 from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.terminal import Terminal
+from mlcommons_box.command import Command
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import UsageError
 from mlcommons_box.model import Box, Platform, RunConfiguration
 from mlcommons_box.pipeline import Pipeline
 from mlcommons_box.planning import RunPlan, plan_run, plan_setup
-from mlcommons_box.process import Command
 from mlcommons_box.runners.interface import Runner
 from mlcommons_box.runners.registry import runner_for
 from mlcommons_box.selection import run_files, select_platform, select_runs

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
-from mlcommons_box.cli.terminal import Terminal, uses_colour
+from mlcommons_box.cli.terminal import Terminal, print_table
 from mlcommons_box.errors import EX_CONFIGURATION
 from mlcommons_box.record import STATUSES, RunRecord
 from mlcommons_box.report.records import record_json, runs_table
@@ -22,9 +22,6 @@ examples:
   mlbox runs --status=failed --run=train
   mlbox runs --workspace=/scratch/mnist
   mlbox runs --json | jq -r '.[] | [.id, .duration] | @tsv'"""
-
-_WITHOUT_LIMIT = 10_000
-"""Columns for a table that nobody looks at in a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
         sys.stdout.write(json.dumps([record_json(record, store) for record in chosen], indent=2) + "\n")
     elif chosen:
-        _print_table(chosen)
+        print_table(runs_table(chosen))
     elif records:
         terminal.note(f"none of the {len(records)} runs is meant; 'mlbox runs' without options lists them")
     elif not unreadable:
@@ -71,11 +68,3 @@ def _count(word: str) -> int:
     if not word.isascii() or not word.isdigit() or int(word) == 0:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, not {word!r}")
     return int(word)
-
-
-def _print_table(records: list[RunRecord]) -> None:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else _WITHOUT_LIMIT
-    console = Console(no_color=not uses_colour(sys.stdout), highlight=False, width=width)
-    console.print(runs_table(records))

@@ -2,17 +2,25 @@
 
 Without RUN, all runs of the workspace that have not ended; every host and every
 queue is asked once, for all of them.  A run that is over still has to be fetched:
-'mlbox wait' brings its outputs and completes its record."""
+'mlbox wait' brings its outputs and completes its record.  A record that cannot be
+read is an error, and the exit status is then 78."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.arguments import add_recorded_run, recorded_run, run_store
-from mlcommons_box.cli.terminal import Terminal, uses_colour
+from mlcommons_box.cli.terminal import Terminal, print_table
+from mlcommons_box.errors import EX_CONFIGURATION, BoxError
 from mlcommons_box.record import RunRecord
+from mlcommons_box.report.problems import one_line
 from mlcommons_box.runners.batch import JobState
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EXAMPLES = """\
 examples:
@@ -28,17 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Ask, and print a line for each run."""
+    """Ask, and print a line for each run; then say what is wrong with records that cannot be read."""
     from mlcommons_box.reattaching import states
 
     store = run_store(arguments)
+    unreadable: Mapping[str, BoxError] = {}
     if arguments.recorded_run:
         records = [recorded_run(arguments, store)]
     else:
-        records = [record for record in store.read_all()[0] if record.status == "running"]
+        every, unreadable = store.read_all()
+        records = [record for record in every if record.status == "running"]
     asked = [record for record in records if record.status == "running" and record.detached]
     answers = states(store, asked)
     rows = [(record, *_state(record, answers.get(record.id))) for record in records]
+    terminal = Terminal()
     if arguments.json:
         import json
 
@@ -49,10 +60,13 @@ def execute(arguments: argparse.Namespace) -> int:
         ]
         sys.stdout.write(json.dumps(data, indent=2) + "\n")
     elif rows:
-        _print_table(rows)
-    else:
-        Terminal().note("no run is going on; 'mlbox runs' lists those that have ended")
-    return 0
+        print_table(_table(rows))
+    elif not unreadable:
+        terminal.note("no run is going on; 'mlbox runs' lists those that have ended")
+    sys.stdout.flush()
+    for error in unreadable.values():
+        terminal.failure(error)
+    return EX_CONFIGURATION if unreadable else 0
 
 
 def _state(record: RunRecord, state: JobState | None) -> tuple[str, str]:
@@ -66,9 +80,8 @@ def _state(record: RunRecord, state: JobState | None) -> tuple[str, str]:
     return state.phase, state.reason or ""
 
 
-def _print_table(rows: list[tuple[RunRecord, str, str]]) -> None:
+def _table(rows: Sequence[tuple[RunRecord, str, str]]) -> Table:
     from rich import box as frames
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -77,6 +90,5 @@ def _print_table(rows: list[tuple[RunRecord, str, str]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=name in ("id", "state"))
     for record, state, reason in rows:
         words = (record.id, record.run, record.platform, record.native_id or "", state, reason)
-        table.add_row(*(Text(word) for word in words))
-    width = None if sys.stdout.isatty() else 10_000
-    Console(no_color=not uses_colour(sys.stdout), highlight=False, width=width).print(table)
+        table.add_row(*(Text(one_line(word)) for word in words))
+    return table

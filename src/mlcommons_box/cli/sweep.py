@@ -29,13 +29,13 @@ from mlcommons_box.cli.arguments import (
 )
 from mlcommons_box.cli.run import seconds_of
 from mlcommons_box.cli.sweep_progress import SweepOnTerminal
-from mlcommons_box.cli.terminal import Terminal, uses_colour
+from mlcommons_box.cli.terminal import Terminal, print_table
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_sweep
 from mlcommons_box.definition.places import BOX_FILE, SWEEP_DIRECTORY, box_root, find_file, name_below, yaml_files
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import CannotCreateError, ConfigurationError, UsageError
 from mlcommons_box.model import Box, Sweep
-from mlcommons_box.process import Command
 from mlcommons_box.report.sweeps import (
     TrialResult,
     best_of,
@@ -66,9 +66,6 @@ examples:
   mlbox sweep batch_size --results        show again what came out
   mlbox sweep batch_size --csv=trials.csv --json
   mlbox sweep --mlbox=boxes/mnist batch_size --again"""
-
-_WITHOUT_LIMIT = 10_000
-"""Columns for a table that nobody looks at in a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -217,7 +214,7 @@ def _show(results: Sequence[TrialResult], sweep: Sweep, arguments: argparse.Name
     elif arguments.csv == Path("-"):
         sys.stdout.write(results_csv(results))
     elif results:
-        _print(results_table(results, sweep))
+        print_table(results_table(results, sweep))
     sys.stdout.flush()
     best = best_of(results, sweep)
     if best is not None:
@@ -257,10 +254,10 @@ def _show_plan(planner: TrialPlanner, sweep_run: SweepRun, runner: Runner, *, as
         sys.stdout.write(json.dumps(data, indent=2) + "\n")
         return 0
     if sweep.method == "search":
-        _print(space_table(planner.space))
+        print_table(space_table(planner.space))
         sys.stdout.write(f"\n{sweep.trials} trials, to {sweep.direction} {sweep.metric}\n")
         return 0
-    _print(trials_table(trials))
+    print_table(trials_table(trials))
     told: set[str] = set()
     for trial in trials:
         sys.stdout.write(f"\n# trial {trial.number}\n")
@@ -281,10 +278,3 @@ def _commands(trial: Trial, runner: Runner) -> list[Command]:
     if trial.file is not None:
         commands.append(Command(argv=("tee", str(trial.file)), input=trial.content.encode("utf-8")))
     return [*commands, *runner.commands(plan)]
-
-
-def _print(table: object) -> None:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else _WITHOUT_LIMIT
-    Console(no_color=not uses_colour(sys.stdout), highlight=False, width=width).print(table)

@@ -11,10 +11,24 @@ from typing import IO
 from mlcommons_box.errors import BoxError, Problem, ProblemsError
 from mlcommons_box.report.problems import problem_text, shown, summary
 
+_WITHOUT_LIMIT = 10_000
+"""Columns for a table that nobody looks at in a terminal."""
+
 
 def uses_colour(stream: IO[str]) -> bool:
     """Whether to write colour: only to a terminal that has it, and never under ``NO_COLOR`` (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_table(table: object) -> None:
+    """Print a table, or another thing of Rich, to standard output.
+
+    Piped, it is not cut to the width of a terminal that nobody looks at.
+    """
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WITHOUT_LIMIT
+    Console(no_color=not uses_colour(sys.stdout), highlight=False, width=width).print(table)
 
 
 class Terminal:

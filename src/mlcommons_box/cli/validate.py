@@ -13,7 +13,7 @@ from mlcommons_box.checking import Report, check_box
 from mlcommons_box.cli.arguments import add_box, add_workspace, box_path
 from mlcommons_box.cli.terminal import Terminal, uses_colour
 from mlcommons_box.errors import exit_status_of
-from mlcommons_box.report.problems import problem_json, problem_text, shown, summary
+from mlcommons_box.report.problems import counted, one_line, problem_json, problem_text, summary
 
 EXAMPLES = """\
 examples:
@@ -44,10 +44,10 @@ def execute(arguments: argparse.Namespace) -> int:
             sys.stdout.write(problem_text(problem, colour=colour) + "\n\n")
         sys.stdout.write(summary(report.problems) + "\n")
     elif report.box:
-        counts = f"{len(report.box.tasks)} tasks, {len(report.runs)} runs, {len(report.platforms)} platforms"
-        count = len(report.sweeps)
-        counts += f", {count} sweep{'' if count == 1 else 's'}" if count else ""
-        Terminal().success(f"{shown(report.box.name)} {report.box.version} is valid: {counts}")
+        parts = [(report.box.tasks, "task"), (report.runs, "run"), (report.platforms, "platform")]
+        parts += [(report.sweeps, "sweep")] if report.sweeps else []
+        counts = ", ".join(counted(len(each), word) for each, word in parts)
+        Terminal().success(f"{one_line(report.box.name)} {report.box.version} is valid: {counts}")
     return exit_status_of(report.problems) if report.problems else 0
 
 

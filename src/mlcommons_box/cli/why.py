@@ -25,7 +25,7 @@ from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.pipeline import in_data_order
 from mlcommons_box.planning import plan_run
 from mlcommons_box.report.differences import differences_text
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.registry import runner_for
 from mlcommons_box.selection import select_platform, select_runs
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         for run, verdict in verdicts.items():
             state = "up to date" if verdict.is_up_to_date else "would run"
             since = f" (the run {verdict.record.id})" if verdict.record else ""
-            sys.stdout.write(f"{shown(run)}: {state}{since}\n{differences_text(verdict.changes, indent='  ')}")
+            sys.stdout.write(f"{one_line(run)}: {state}{since}\n{differences_text(verdict.changes, indent='  ')}")
     return 0 if all(verdict.is_up_to_date for verdict in verdicts.values()) else 1
 
 

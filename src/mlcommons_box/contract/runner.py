@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 
 from mlcommons_box import process
+from mlcommons_box.command import Command
 from mlcommons_box.contract.scene import Scene, eventually
 from mlcommons_box.errors import EX_TIMED_OUT, EX_UNAVAILABLE, BoxError, ProblemsError
 from mlcommons_box.model import EnvironmentVariable, Platform
@@ -244,7 +245,7 @@ threads = [threading.Thread(target=write, args=pair) for pair in ((sys.stdout, b
         scene.runner.prepare(plan, scene.recorder)
         (scene.root / "workspace/out").mkdir()
         for command in scene.runner.commands(plan):
-            line = process.Command(argv=("sh", "-ec", command.shell()))
+            line = Command(argv=("sh", "-ec", command.shell()))
             completed, said = process.capture(line)
             assert completed.exit_status == 0, said
         assert scene.out("ran") == "by hand"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlcommons_box.definition import schema
-from mlcommons_box.definition.rules import Entry, Fields
-from mlcommons_box.definition.source import Problems, read_source
+from mlcommons_box.definition import file_kinds
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.source import read_source
+from mlcommons_box.definition.structures import Entry, Fields
 from mlcommons_box.model import EnvironmentVariable
 
 
@@ -20,7 +21,7 @@ def read_kind(file: Path, kinds: tuple[str, ...], problems: Problems) -> tuple[s
     """The kind and the checked fields of a definition file."""
     before = len(problems)
     node = read_source(file, problems)
-    checked = None if node is None else schema.check_file(node, kinds, problems)
+    checked = None if node is None else file_kinds.check_file(node, kinds, problems)
     return checked if len(problems) == before else None
 
 

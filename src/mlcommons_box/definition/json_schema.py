@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mlcommons_box.definition import schema
+from mlcommons_box.definition import platform_schema, schema
+from mlcommons_box.definition.file_kinds import SCHEMA_TYPE, SCHEMA_VERSION, SCHEMAS, FileSchema
 from mlcommons_box.definition.rules import JsonSchema, Version, version_text
-from mlcommons_box.definition.schema import SCHEMA_TYPE, SCHEMA_VERSION, SCHEMAS, FileSchema
 
 DIRECTORY = Path(__file__).parent / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,8 +34,8 @@ def file_schema(described: FileSchema) -> JsonSchema:
     definitions: JsonSchema = {version_text(version): _record(described, version) for version in described.versions}
     if described.type == "mlbox_ssh":
         definitions["typed"] = body
-        definitions["tutorial"] = schema.Ssh.TUTORIAL_RECORD.json_schema(schema.V1_0)
-        definitions["release"] = schema.Ssh.RELEASE_RECORD.json_schema(schema.V1_0)
+        definitions["tutorial"] = platform_schema.Ssh.TUTORIAL_RECORD.json_schema(schema.V1_0)
+        definitions["release"] = platform_schema.Ssh.RELEASE_RECORD.json_schema(schema.V1_0)
         body = {
             "if": {"required": [SCHEMA_TYPE]},
             "then": _reference("typed"),

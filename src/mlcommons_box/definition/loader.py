@@ -13,14 +13,18 @@ from typing import TypeVar, cast
 
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import environment_of, read_fields
+from mlcommons_box.definition.nodes import MappingNode
 from mlcommons_box.definition.places import BOX_FILE, RUN_DIRECTORY, box_root, yaml_files
 from mlcommons_box.definition.platforms import read_platform
-from mlcommons_box.definition.rules import Context, Fields, Invalid, Located, did_you_mean, nearest
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.rules import Context, Invalid
 from mlcommons_box.definition.run_configurations import read_run_configuration
-from mlcommons_box.definition.source import MappingNode, Problems, quoted, read_source
+from mlcommons_box.definition.source import read_source
+from mlcommons_box.definition.structures import Fields, Located
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import DefinitionError, Location
 from mlcommons_box.model import Box, Network, Parameter, ParameterType, Platform, RunConfiguration, Sweep, Task
+from mlcommons_box.suggestions import did_you_mean, nearest, quoted
 from mlcommons_box.value import Value
 
 T = TypeVar("T")

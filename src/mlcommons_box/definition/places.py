@@ -93,7 +93,7 @@ def find_file(root: Path, directory: str, given: str, what: str) -> Path:
     if found:
         same = ", ".join(name_below(file, folder) for file in found)
         raise UsageError(f"several {what}s are called {given!r}", hint=f"choose one of: {same}")
-    from mlcommons_box.definition.rules import did_you_mean, nearest
+    from mlcommons_box.suggestions import did_you_mean, nearest
 
     names = dict.fromkeys(name_below(file, folder) for file in yaml_files(folder))
     known = f"this box has: {', '.join(names)}" if names else f"this box has none (no files in {directory}/)"

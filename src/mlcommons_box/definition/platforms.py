@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from mlcommons_box.definition import schema
+from mlcommons_box.definition import file_kinds, platform_schema, schema
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS
 from mlcommons_box.definition.files import environment_of, read_kind
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file, name_below
-from mlcommons_box.definition.rules import Fields
-from mlcommons_box.definition.source import Problems, quoted
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.structures import Fields
 from mlcommons_box.errors import Location
 from mlcommons_box.model import (
     DockerOptions,
@@ -28,22 +28,23 @@ from mlcommons_box.model import (
     SshOptions,
     Toleration,
 )
+from mlcommons_box.suggestions import quoted
 
 
 def read_platform(file: Path, problems: Problems) -> Platform | None:
     """The platform in one file."""
-    checked = read_kind(file, schema.PLATFORM_TYPES, problems)
+    checked = read_kind(file, file_kinds.PLATFORM_TYPES, problems)
     if checked is None:
         return None
     kind, fields = checked
     before = len(problems)
     options = _OPTIONS[kind](fields, problems)
-    runner = fields[schema.Other.RUNNER] if isinstance(options, OtherOptions) else _RUNNERS[type(options)]
+    runner = fields[platform_schema.Other.RUNNER] if isinstance(options, OtherOptions) else _RUNNERS[type(options)]
     if len(problems) > before:
         return None
     variables = fields.get(schema.ENVIRONMENT)
-    if kind == schema.SSH_TUTORIAL and schema.Ssh.ENV.name in fields.locations:
-        variables = fields[schema.Ssh.ENV].get(schema.Ssh.VARIABLES)
+    if kind == file_kinds.SSH_TUTORIAL and platform_schema.Ssh.ENV.name in fields.locations:
+        variables = fields[platform_schema.Ssh.ENV].get(platform_schema.Ssh.VARIABLES)
     return Platform(
         name=name_below(file, file.parent),
         runner=runner,
@@ -71,86 +72,88 @@ def check_referenced_platform(platform: Platform, root: Path, problems: Problems
 
 
 def _docker(fields: Fields, problems: Problems) -> DockerOptions:
-    return DockerOptions(image=fields[schema.Docker.IMAGE], executable=fields[schema.Docker.RUNTIME])
+    return DockerOptions(
+        image=fields[platform_schema.Docker.IMAGE], executable=fields[platform_schema.Docker.RUNTIME]
+    )
 
 
 def _singularity(fields: Fields, problems: Problems) -> SingularityOptions:
-    return SingularityOptions(image=fields[schema.Singularity.IMAGE])
+    return SingularityOptions(image=fields[platform_schema.Singularity.IMAGE])
 
 
 def _generic(fields: Fields, problems: Problems) -> PlatformOptions:
-    platform, container = fields[schema.Generic.PLATFORM], fields[schema.Generic.CONTAINER]
-    version = platform[schema.Generic.VERSION]
-    image = container[schema.Generic.IMAGE]
-    runtime = container.get(schema.Generic.RUNTIME)
-    if platform[schema.Generic.NAME] == "singularity":
+    platform, container = fields[platform_schema.Generic.PLATFORM], fields[platform_schema.Generic.CONTAINER]
+    version = platform[platform_schema.Generic.VERSION]
+    image = container[platform_schema.Generic.IMAGE]
+    runtime = container.get(platform_schema.Generic.RUNTIME)
+    if platform[platform_schema.Generic.NAME] == "singularity":
         return SingularityOptions(image=image.value, engine_version=version)
     return DockerOptions(image=image.value, executable=runtime or "docker", engine_version=version)
 
 
 def _local(fields: Fields, problems: Problems) -> LocalOptions:
-    entrypoint = fields.or_else(schema.Local.ENTRYPOINT, ())
+    entrypoint = fields.or_else(platform_schema.Local.ENTRYPOINT, ())
     return LocalOptions(
         entrypoint=(entrypoint,) if isinstance(entrypoint, str) else entrypoint,
-        python=fields.get(schema.Local.PYTHON),
-        requirements=fields.get(schema.Local.REQUIREMENTS),
+        python=fields.get(platform_schema.Local.PYTHON),
+        requirements=fields.get(platform_schema.Local.REQUIREMENTS),
     )
 
 
 def _ssh(fields: Fields, problems: Problems) -> SshOptions:
     return SshOptions(
-        host=fields[schema.Ssh.HOST],
-        platform=fields[schema.Ssh.PLATFORM],
-        user=fields.get(schema.Ssh.USER),
-        port=fields.get(schema.Ssh.PORT),
-        identity_file=fields.get(schema.Ssh.IDENTITY),
-        directory=fields.get(schema.Ssh.DIRECTORY),
+        host=fields[platform_schema.Ssh.HOST],
+        platform=fields[platform_schema.Ssh.PLATFORM],
+        user=fields.get(platform_schema.Ssh.USER),
+        port=fields.get(platform_schema.Ssh.PORT),
+        identity_file=fields.get(platform_schema.Ssh.IDENTITY),
+        directory=fields.get(platform_schema.Ssh.DIRECTORY),
     )
 
 
 def _ssh_tutorial(fields: Fields, problems: Problems) -> SshOptions:
-    box, environment = fields.get(schema.Ssh.MLBOX), fields.get(schema.Ssh.ENV)
-    interpreter = environment.get(schema.Ssh.ENV_INTERPRETER) if environment else None
+    box, environment = fields.get(platform_schema.Ssh.MLBOX), fields.get(platform_schema.Ssh.ENV)
+    interpreter = environment.get(platform_schema.Ssh.ENV_INTERPRETER) if environment else None
     return SshOptions(
-        host=fields[schema.Ssh.HOST],
-        platform=fields[schema.Ssh.PLATFORM],
-        user=fields.get(schema.Ssh.USER),
-        directory=box.get(schema.Ssh.ENV_PATH) if box else None,
-        synchronize=box.or_else(schema.Ssh.SYNC, True) if box else True,
-        python=interpreter.get(schema.Ssh.PYTHON) if interpreter else None,
+        host=fields[platform_schema.Ssh.HOST],
+        platform=fields[platform_schema.Ssh.PLATFORM],
+        user=fields.get(platform_schema.Ssh.USER),
+        directory=box.get(platform_schema.Ssh.ENV_PATH) if box else None,
+        synchronize=box.or_else(platform_schema.Ssh.SYNC, True) if box else True,
+        python=interpreter.get(platform_schema.Ssh.PYTHON) if interpreter else None,
     )
 
 
 def _ssh_release(fields: Fields, problems: Problems) -> SshOptions:
-    login, interpreter = fields.get(schema.Ssh.AUTHENTICATION), fields.get(schema.Ssh.INTERPRETER)
+    login, interpreter = fields.get(platform_schema.Ssh.AUTHENTICATION), fields.get(platform_schema.Ssh.INTERPRETER)
     identity = None
     if login:
-        identity = login.get(schema.Ssh.IDENTITY) or login.get(schema.Ssh.IDENTIFY)
-        if login.get(schema.Ssh.IDENTITY) and login.get(schema.Ssh.IDENTIFY):
-            place = login.locations[schema.Ssh.IDENTIFY.name]
+        identity = login.get(platform_schema.Ssh.IDENTITY) or login.get(platform_schema.Ssh.IDENTIFY)
+        if login.get(platform_schema.Ssh.IDENTITY) and login.get(platform_schema.Ssh.IDENTIFY):
+            place = login.locations[platform_schema.Ssh.IDENTIFY.name]
             problems.report("duplicate-key", "the key is named twice", place, hint="keep 'identity_file'")
     return SshOptions(
-        host=fields[schema.Ssh.HOST],
-        platform=fields[schema.Ssh.PLATFORM],
-        user=login.get(schema.Ssh.USER) if login else None,
+        host=fields[platform_schema.Ssh.HOST],
+        platform=fields[platform_schema.Ssh.PLATFORM],
+        user=login.get(platform_schema.Ssh.USER) if login else None,
         identity_file=identity,
-        python=interpreter.get(schema.Ssh.PYTHON) if interpreter else None,
+        python=interpreter.get(platform_schema.Ssh.PYTHON) if interpreter else None,
     )
 
 
 def _slurm(fields: Fields, problems: Problems) -> SlurmOptions:
     return SlurmOptions(
-        platform=fields[schema.Slurm.PLATFORM],
-        partition=fields.get(schema.Slurm.PARTITION),
-        account=fields.get(schema.Slurm.ACCOUNT),
-        qos=fields.get(schema.Slurm.QOS),
-        nodes=fields.get(schema.Slurm.NODES),
-        requeue=fields.or_else(schema.Slurm.REQUEUE, False),
+        platform=fields[platform_schema.Slurm.PLATFORM],
+        partition=fields.get(platform_schema.Slurm.PARTITION),
+        account=fields.get(platform_schema.Slurm.ACCOUNT),
+        qos=fields.get(platform_schema.Slurm.QOS),
+        nodes=fields.get(platform_schema.Slurm.NODES),
+        requeue=fields.or_else(platform_schema.Slurm.REQUEUE, False),
     )
 
 
 def _kubernetes(fields: Fields, problems: Problems) -> KubernetesOptions:
-    keys = schema.Kubernetes
+    keys = platform_schema.Kubernetes
     return KubernetesOptions(
         image=fields[keys.IMAGE],
         namespace=fields.get(keys.NAMESPACE),
@@ -172,7 +175,7 @@ def _kubernetes(fields: Fields, problems: Problems) -> KubernetesOptions:
 
 
 def _other(fields: Fields, problems: Problems) -> OtherOptions:
-    entries = fields.or_else(schema.Other.OPTIONS, ())
+    entries = fields.or_else(platform_schema.Other.OPTIONS, ())
     return OtherOptions(options=tuple((entry.name, entry.value) for entry in entries))
 
 
@@ -182,8 +185,8 @@ _OPTIONS: dict[str, Callable[[Fields, Problems], PlatformOptions]] = {
     "mlcommons_box_platform": _generic,
     "mlbox_local": _local,
     "mlbox_ssh": _ssh,
-    schema.SSH_TUTORIAL: _ssh_tutorial,
-    schema.SSH_RELEASE: _ssh_release,
+    file_kinds.SSH_TUTORIAL: _ssh_tutorial,
+    file_kinds.SSH_RELEASE: _ssh_release,
     "mlbox_slurm": _slurm,
     "mlbox_kubernetes": _kubernetes,
     "mlbox_runner": _other,

@@ -8,9 +8,10 @@ from pathlib import Path
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import read_fields
 from mlcommons_box.definition.places import RUN_DIRECTORY, name_below
-from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, listed, nearest
-from mlcommons_box.definition.source import Problems, quoted, shortened
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.structures import Entry, Fields
 from mlcommons_box.model import Binding, RunConfiguration, Task
+from mlcommons_box.suggestions import did_you_mean, listed, nearest, quoted, shortened
 from mlcommons_box.value import replace
 
 RELEASE_KUBERNETES_TASK = "kubernetes"

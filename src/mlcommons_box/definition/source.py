@@ -16,14 +16,14 @@ from typing import Any, NoReturn
 
 import yaml
 
-from mlcommons_box.errors import EX_DEFINITION, Location, Problem
-from mlcommons_box.value import Value
+from mlcommons_box.definition.nodes import MappingNode, Node, ScalarNode, SequenceNode, kind_of
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.errors import Location
+from mlcommons_box.suggestions import quoted, shortened
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 50_000
-MAX_PROBLEMS = 100
-_MESSAGE_ROOM = 80
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -31,58 +31,8 @@ _PLAIN_ASCII = bytes((9, 10, 13, *range(32, 127)))
 """What almost every file consists of; compiling the pattern takes longer than reading a box."""
 
 
-class ScalarNode(Value):
-    """A single value; ``plain`` is whether it was written without quotes."""
-
-    value: str
-    plain: bool
-    location: Location
-
-
-class SequenceNode(Value):
-    """A list."""
-
-    items: tuple[Node, ...]
-    location: Location
-
-
-class MappingNode(Value):
-    """A mapping; keys are unique."""
-
-    entries: tuple[tuple[ScalarNode, Node], ...]
-    location: Location
-
-
-Node = ScalarNode | SequenceNode | MappingNode
-
-
 def _is_plain(text: str) -> bool:
     return text.isascii() and not text.encode("ascii").translate(None, _PLAIN_ASCII)
-
-
-class Problems(list[Problem]):
-    """Collects problems; the first :data:`MAX_PROBLEMS` are enough to read."""
-
-    @property
-    def full(self) -> bool:
-        """Whether further problems are not kept, so that looking for them is of no use."""
-        return len(self) > MAX_PROBLEMS
-
-    def report(
-        self,
-        code: str,
-        message: str,
-        location: Location | None,
-        *,
-        hint: str | None = None,
-        exit_status: int = EX_DEFINITION,
-    ) -> None:
-        """Add one problem."""
-        if len(self) < MAX_PROBLEMS:
-            self.append(Problem(code=code, message=message, location=location, hint=hint, exit_status=exit_status))
-        elif not self.full:
-            file = location and Location(file=location.file)
-            self.append(Problem(code="too-many", message="too many problems; the rest is not shown", location=file))
 
 
 class _Rejected(Exception):
@@ -335,58 +285,3 @@ _SYNTAX_HELP: dict[str, tuple[str, str | None]] = {
         "begin the list on a line of its own, below its key",
     ),
 }
-
-_INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
-_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-_WORDS: dict[str, bool | None] = {"": None, "~": None}
-_WORDS.update(dict.fromkeys(("null", "Null", "NULL")))
-_WORDS.update(dict.fromkeys(("true", "True", "TRUE"), True))
-_WORDS.update(dict.fromkeys(("false", "False", "FALSE"), False))
-
-
-def resolve(node: ScalarNode) -> str | int | float | bool | None:
-    """The value of a scalar by the core schema of YAML 1.2 (section 10.3.2): ``no`` and ``1.0.0`` are text."""
-    text = node.value
-    if not node.plain:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    if re.fullmatch(_INTEGER, text):
-        return _integer(text)
-    if re.fullmatch(_FLOAT, text):
-        word = text.lower()
-        return float(word.replace(".inf", "inf").replace(".nan", "nan"))
-    return text
-
-
-def _integer(text: str) -> int | float:
-    # What no float holds is infinite: int() refuses long texts, and so does str() the number made from one.
-    if len(text) > 250:
-        return float("-inf" if text.startswith("-") else "inf")
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-
-
-def kind_of(node: Node) -> str:
-    """What a node is, in the words of a message: ``a list``, ``the number 1.0``, ``nothing``."""
-    if isinstance(node, SequenceNode):
-        return "a list"
-    if isinstance(node, MappingNode):
-        return "a mapping"
-    value = resolve(node)
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return node.value
-    return f"the text {quoted(value)}" if isinstance(value, str) else f"the number {shortened(node.value)}"
-
-
-def shortened(text: str) -> str:
-    """A text as a message has room for it."""
-    return text if len(text) <= _MESSAGE_ROOM else text[: _MESSAGE_ROOM - 3] + "..."
-
-
-def quoted(text: str) -> str:
-    """A text in quotes, as a message has room for it."""
-    return repr(shortened(text))

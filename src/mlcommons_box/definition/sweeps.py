@@ -9,9 +9,10 @@ from typing import cast
 from mlcommons_box.definition import schema
 from mlcommons_box.definition.files import read_fields
 from mlcommons_box.definition.places import SWEEP_DIRECTORY, name_below
-from mlcommons_box.definition.rules import Entry, Fields, did_you_mean, nearest
-from mlcommons_box.definition.source import Problems, quoted
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.structures import Entry, Fields
 from mlcommons_box.model import Direction, RunConfiguration, Sweep, SweepMethod, SweepRange
+from mlcommons_box.suggestions import did_you_mean, nearest, quoted
 
 _DRAWN = ("random", "search")
 """Methods that draw values, as often as 'trials' says."""

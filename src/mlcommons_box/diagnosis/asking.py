@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import Interrupted, UnavailableError
-from mlcommons_box.process import Command, Stream, stream
+from mlcommons_box.process import Stream, stream
 from mlcommons_box.runners.programs import which
 from mlcommons_box.value import Value
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlcommons_box.command import redacted
 from mlcommons_box.diagnosis.asking import Answer, Tools
 from mlcommons_box.diagnosis.findings import (
     Diagnosis,
@@ -18,7 +19,6 @@ from mlcommons_box.diagnosis.findings import (
     version_numbers,
 )
 from mlcommons_box.diagnosis.machine import Gpus
-from mlcommons_box.process import redacted
 from mlcommons_box.runners.docker import SELINUX
 from mlcommons_box.runners.engine_failures import failures_of
 from mlcommons_box.value import Value

@@ -34,6 +34,7 @@ from mlcommons_box.report.crate_entities import (
     mark,
     scalars,
 )
+from mlcommons_box.report.problems import counted
 from mlcommons_box.report.run_files import is_number, steps_of
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import Value, as_data
@@ -67,7 +68,8 @@ def write_crate(
     for record in records:
         for held in crate.add_run(record):
             on_left_out(held)
-    partial = target.with_name(f".{os.getpid()}.{target.name}")
+    whole = target.absolute()  # which has a name and a parent, unlike '.'
+    partial = whole.parent / f".{os.getpid()}.{whole.name}"
     try:
         try:
             if target.suffix == ".zip":
@@ -77,7 +79,7 @@ def write_crate(
                         archive.writestr(name, b"")
             else:
                 crate.crate.write(partial)
-            partial.replace(target)
+            partial.replace(whole)
         except BaseException:
             with suppress(OSError):
                 partial.unlink() if partial.is_file() else shutil.rmtree(partial)
@@ -105,7 +107,7 @@ class _Crate:
         boxes = ", ".join(dict.fromkeys(f"{record.box} {record.box_version}" for record in records))
         runs = ", ".join(dict.fromkeys(record.run for record in records))
         root["name"] = f"Runs of {boxes}"
-        root["description"] = f"{len(records)} recorded run{'s' * (len(records) != 1)} ({runs}) of the box {boxes}"
+        root["description"] = f"{counted(len(records), 'recorded run')} ({runs}) of the box {boxes}"
         root["datePublished"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         root["license"] = self.license()
         if self.options.agent:
@@ -159,8 +161,8 @@ class _Crate:
             ("commit", git.get("commit") if isinstance(git, dict) else None),
         ]
         known = [(name, value) for name, value in digests if isinstance(value, str) and value]
-        mark = "-".join(value[:8] for _, value in known) or record.box_version
-        identifier = f"#task-{record.box}-{record.task}-{mark}"
+        version = "-".join(value[:8] for _, value in known) or record.box_version
+        identifier = f"#task-{record.box}-{record.task}-{version}"
         return self.entity(
             identifier,
             "SoftwareApplication",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlcommons_box.differences import Difference
 from mlcommons_box.replaying import Replayed
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line
 from mlcommons_box.verification import Checked
 
 
@@ -15,7 +15,8 @@ def differences_text(differences: Sequence[Difference], indent: str = "") -> str
     kinds = max((len(each.kind) for each in differences), default=0)
     names = min(max((len(each.name) for each in differences), default=0), 40)
     return "".join(
-        f"{indent}{each.kind:{kinds}}  {_line(each.name):{names}}  {_line(each.says)}\n" for each in differences
+        f"{indent}{each.kind:{kinds}}  {one_line(each.name):{names}}  {one_line(each.says)}\n"
+        for each in differences
     )
 
 
@@ -24,8 +25,8 @@ def checked_text(checked: Sequence[Checked]) -> str:
     names = max((len(each.name) for each in checked), default=0)
     lines = []
     for each in checked:
-        reason = f"  ({_line(each.reason)})" if each.reason else ""
-        lines.append(f"{each.state:7}  {each.kind:6}  {_line(each.name):{names}}{reason}".rstrip() + "\n")
+        reason = f"  ({one_line(each.reason)})" if each.reason else ""
+        lines.append(f"{each.state:7}  {each.kind:6}  {one_line(each.name):{names}}{reason}".rstrip() + "\n")
         lines.append(differences_text(each.changes, indent="           "))
     return "".join(lines)
 
@@ -35,11 +36,6 @@ def replayed_text(replayed: Sequence[Replayed]) -> str:
     states = max((len(each.state) for each in replayed), default=0)
     lines = []
     for each in replayed:
-        lines.append(f"{each.state:{states}}  {_line(each.name)}\n")
+        lines.append(f"{each.state:{states}}  {one_line(each.name)}\n")
         lines.append(differences_text(each.changes, indent=" " * (states + 2)))
     return "".join(lines)
-
-
-def _line(text: str) -> str:
-    """A stranger's text on one line."""
-    return shown(text).replace("\n", "\\n")

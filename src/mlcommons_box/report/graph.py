@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlcommons_box.pipeline import Place, PlaceIndex, path_of, place_of
 from mlcommons_box.planning import BoundParameter, RunPlan
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line
 from mlcommons_box.value import Value
 
 
@@ -115,15 +115,10 @@ def _mermaid(text: str) -> str:
     """Text within quotes; Mermaid knows characters by their numbers."""
     return "".join(
         character if character.isalnum() or character in " _./:-+,=@" else f"#{ord(character)};"
-        for character in _line(text)
+        for character in one_line(text)
     )
 
 
 def _dot(text: str) -> str:
     """Text within quotes."""
-    return _line(text).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _line(text: str) -> str:
-    """Text of a stranger on one line, without what could steer a terminal."""
-    return shown(text).replace("\n", "\\n")
+    return one_line(text).replace("\\", "\\\\").replace('"', '\\"')

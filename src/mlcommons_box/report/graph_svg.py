@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mlcommons_box.report.graph import Graph, Node
 from mlcommons_box.report.graph_layout import Layout, layout
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line
 
 _CHARACTER = 7.3
 _LONGEST = 40
@@ -140,9 +140,9 @@ def _width(node: Node) -> float:
 
 def _cut(text: str) -> str:
     """A text that is not too long; of a path, the end tells most."""
-    text = shown(text).replace("\n", "\\n")
+    text = one_line(text)
     return text if len(text) <= _LONGEST else f"{text[:12]}…{text[13 - _LONGEST :]}"
 
 
 def _text(text: str) -> str:
-    return html.escape(shown(text).replace("\n", "\\n"))
+    return html.escape(one_line(text))

@@ -52,7 +52,7 @@ def place_text(place: Location) -> str:
     here = os.getcwd()
     if file.startswith(here + os.sep):
         file = file[len(here) + 1 :]
-    file = shown(file).replace("\n", "\\n")
+    file = one_line(file)
     return f"{file}:{place.line}:{place.column}" if place.line else file
 
 
@@ -74,8 +74,13 @@ def problem_json(problem: Problem) -> dict[str, object]:
 def summary(problems: Sequence[Problem]) -> str:
     """``3 problems in 2 files``."""
     files = {problem.location.file for problem in problems if problem.location}
-    count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-    return f"{count} in {len(files)} file{'s' * (len(files) != 1)}" if files else count
+    count = counted(len(problems), "problem")
+    return f"{count} in {counted(len(files), 'file')}" if files else count
+
+
+def counted(number: int, word: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def shown(text: str) -> str:
@@ -83,6 +88,11 @@ def shown(text: str) -> str:
     return "".join(
         character if character.isprintable() or character == "\n" else _escaped(character) for character in text
     )
+
+
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return shown(text).replace("\n", "\\n")
 
 
 def _escaped(character: str) -> str:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, moment
-from mlcommons_box.report.problems import shown
+from mlcommons_box.report.problems import one_line, shown
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import as_data
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 RECORD_SCHEMA = Path(__file__).with_name("run_record.json")
 """The JSON Schema of records."""
@@ -62,15 +63,22 @@ def runs_table(records: Sequence[RunRecord], now: datetime | None = None) -> Tab
     for record in records:
         end = _end(record.id)
         table.add_row(
-            Text(_line(end if ends[end] == 1 else record.id)),
-            Text(_line(record.run)),
-            Text(_line(record.platform)),
-            Text(record.status, _STYLES[record.status][0]),
+            Text(one_line(end if ends[end] == 1 else record.id)),
+            Text(one_line(record.run)),
+            Text(one_line(record.platform)),
+            status_cell(record.status),
             "" if record.exit_status is None else str(record.exit_status),
             time_text(record.started_at),
             duration_text(duration_of(record, now)),
         )
     return table
+
+
+def status_cell(status: str) -> Text:
+    """A status in its colour, for a table; what is none is dim."""
+    from rich.text import Text
+
+    return Text(status, _STYLES[status][0] if status in _STYLES else "dim")
 
 
 def record_text(record: RunRecord, store: RunStore, *, colour: bool = False, now: datetime | None = None) -> str:
@@ -103,7 +111,7 @@ def record_text(record: RunRecord, store: RunStore, *, colour: bool = False, now
     if record.status == "running" and watcher.is_alive() is None:
         rows.append(("", f"only {watcher.host} can tell whether it still runs"))
     width = max(len(key) for key, _ in rows)
-    lines = [f"{key:{width}}  {value if key == 'status' else _line(value)}" for key, value in rows if value]
+    lines = [f"{key:{width}}  {value if key == 'status' else one_line(value)}" for key, value in rows if value]
     parts = (_parameters(record), _metrics(record), _commands(record), _logs(record, store))
     return "\n".join([*lines, *(line for part in parts for line in part)]) + "\n"
 
@@ -143,20 +151,20 @@ def _platform(record: RunRecord) -> str:
 
 def _parameters(record: RunRecord) -> list[str]:
     parameters = record.plan.get("parameters", [])
-    width = max((len(_line(each["name"])) for each in parameters), default=0)
+    width = max((len(one_line(each["name"])) for each in parameters), default=0)
     lines = []
     for each in parameters:
         direction = {"input": "in", "output": "out"}.get(each["direction"], "")
         holder = record.inputs if direction == "in" else record.outputs
         digest = _digest(holder.get(each["name"]))
-        lines.append(f"  {direction:3}  {_line(each['name']):{width}}  {digest:12}  {_line(each['path'])}")
+        lines.append(f"  {direction:3}  {one_line(each['name']):{width}}  {digest:12}  {one_line(each['path'])}")
     return ["", "parameters", *lines] if lines else []
 
 
 def _digest(fingerprint: object) -> str:
     """The beginning of a SHA-256; a stranger's record may hold anything."""
     digest = fingerprint.get("digest") if isinstance(fingerprint, dict) else None
-    return _line(digest)[:12] if isinstance(digest, str) else ""
+    return one_line(digest)[:12] if isinstance(digest, str) else ""
 
 
 def _code(record: RunRecord) -> str | None:
@@ -198,8 +206,8 @@ def _is_plausible(value: object) -> bool:
 
 
 def _metrics(record: RunRecord) -> list[str]:
-    width = max((len(_line(name)) for name in record.metrics), default=0)
-    lines = [f"  {_line(name):{width}}  {_line(str(value))}" for name, value in record.metrics.items()]
+    width = max((len(one_line(name)) for name in record.metrics), default=0)
+    lines = [f"  {one_line(name):{width}}  {one_line(str(value))}" for name, value in record.metrics.items()]
     return ["", "metrics", *lines] if lines else []
 
 
@@ -225,10 +233,5 @@ def _logs(record: RunRecord, store: RunStore) -> list[str]:
     lines = ["", "logs"]
     for stream in get_args(Stream):
         path = store.log(record.id, stream)
-        lines.append(f"  {_line(str(path))}" + ("" if os.path.lexists(path) else "  (not there)"))
+        lines.append(f"  {one_line(str(path))}" + ("" if os.path.lexists(path) else "  (not there)"))
     return lines
-
-
-def _line(text: str) -> str:
-    """A stranger's text on one line."""
-    return shown(text).replace("\n", "\\n")

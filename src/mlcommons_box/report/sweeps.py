@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlcommons_box.model import Sweep
 from mlcommons_box.parameter_file import Scalar
-from mlcommons_box.report.problems import shown
-from mlcommons_box.report.records import duration_of, duration_text
+from mlcommons_box.report.problems import one_line
+from mlcommons_box.report.records import duration_of, duration_text, status_cell
 from mlcommons_box.sweep import Bounds, Space, Values
 from mlcommons_box.sweeping import PastTrial
 from mlcommons_box.trials import Trial
@@ -19,7 +19,6 @@ from mlcommons_box.value import Value
 if TYPE_CHECKING:
     from rich.table import Table
 
-_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "lost": "red", "running": "cyan"}
 _SHOWN_METRICS = 4
 _FIXED = ("trial", "status", "duration", "exit_status", "run_id")
 
@@ -103,7 +102,7 @@ def results_table(results: Sequence[TrialResult], sweep: Sweep) -> Table:
         table.add_row(
             Text(f"{'* ' if style else ''}{each.number}", style),
             *(Text(value_text(values[name]) if name in values else "") for name in names),
-            Text(each.status, _STYLES.get(each.status, "dim")),
+            status_cell(each.status),
             duration_text(each.duration),
             *(Text(number_text(each.metrics.get(name)), style if name == sweep.metric else "") for name in metrics),
         )
@@ -134,15 +133,15 @@ def space_table(space: Space) -> Table:
             text = f"{choices.low:g} to {choices.high:g}{kind}{scale}"
         else:
             text = ", ".join(map(value_text, choices))
-        table.add_row(Text(_line(name)), Text(text))
+        table.add_row(Text(one_line(name)), Text(text))
     return table
 
 
 def best_text(best: TrialResult, sweep: Sweep) -> str:
     """``the best trial is 7: test_loss 0.08 (batch_size 64, optimizer adam)``."""
-    values = ", ".join(f"{_line(name)} {value_text(value)}" for name, value in best.values)
+    values = ", ".join(f"{one_line(name)} {value_text(value)}" for name, value in best.values)
     metric = sweep.metric or ""
-    return f"the best trial is {best.number}: {_line(metric)} {number_text(best.metrics[metric])} ({values})"
+    return f"the best trial is {best.number}: {one_line(metric)} {number_text(best.metrics[metric])} ({values})"
 
 
 def results_json(results: Sequence[TrialResult], sweep: Sweep) -> dict[str, object]:
@@ -190,7 +189,7 @@ def value_text(value: Scalar) -> str:
     """A value as it is written in YAML, without quotes."""
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else _line(str(value))
+    return "null" if value is None else one_line(str(value))
 
 
 def number_text(number: float | None) -> str:
@@ -207,9 +206,5 @@ def _table(names: Sequence[str], right: set[str]) -> Table:
 
     table = Table(box=frames.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:
-        table.add_column(Text(_line(name)), overflow="fold", justify="right" if name in right else "left")
+        table.add_column(Text(one_line(name)), overflow="fold", justify="right" if name in right else "left")
     return table
-
-
-def _line(text: str) -> str:
-    return shown(text).replace("\n", "\\n")

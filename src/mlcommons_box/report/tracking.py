@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+from mlcommons_box.command import redacted
 from mlcommons_box.errors import BoxError, UnavailableError
-from mlcommons_box.process import Stream, redacted
+from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, moment
 from mlcommons_box.report.crate_data import Held, held_by
 from mlcommons_box.report.run_files import is_number, steps_of, tail_of

@@ -20,11 +20,12 @@ from mlcommons_box.errors import (
     Interrupted,
     UnavailableError,
 )
-from mlcommons_box.host import ConnectionLost, Host, quoted
+from mlcommons_box.host import ConnectionLost, Host
 from mlcommons_box.process import Answer, Stream
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.job import SCRIPT_FILE, STATUS_FILE
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import Value
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mlcommons_box.command import CallerVariable, redacted
 from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
 from mlcommons_box.model import Platform, Resources
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import CallerVariable, redacted
 from mlcommons_box.runners.site_settings import (
     CA_FILE,
     CERTIFICATE_VARIABLES,

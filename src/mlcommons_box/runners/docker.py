@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from mlcommons_box.cache import cache_directory, file_name_of
+from mlcommons_box.command import CallerVariable, Command
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import CallerVariable, Command, ask, capture, stream
+from mlcommons_box.process import ask, capture, stream
 from mlcommons_box.process_tree import kill_started_with
 from mlcommons_box.runners.container_run import Caller, fields, goes_by_name, limits, not_owned, task_environment
 from mlcommons_box.runners.docker_image import DockerImage, cannot_start

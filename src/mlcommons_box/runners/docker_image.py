@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mlcommons_box.cache import cache_directory, file_name_of
+from mlcommons_box.command import CallerVariable, Command
 from mlcommons_box.errors import (
     EX_UNAVAILABLE,
     CannotCreateError,
@@ -17,7 +18,7 @@ from mlcommons_box.errors import (
     UnavailableError,
 )
 from mlcommons_box.model import Box
-from mlcommons_box.process import CallerVariable, Command, capture
+from mlcommons_box.process import capture
 from mlcommons_box.runners.container_run import fields
 from mlcommons_box.runners.dockerfile import SETTINGS_CONTEXT, SettingsBy, secret_id, with_settings
 from mlcommons_box.runners.engine_failures import CERTIFICATES, failures_of

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from itertools import zip_longest
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import ConfigurationError
 from mlcommons_box.model import Platform
-from mlcommons_box.process import Command, capture
+from mlcommons_box.process import capture
 
 _BOUND = r"(>=|<=|==|!=|~=|>|<)? *([0-9]+(?:\.[0-9]+)*)"
 _COMPARES: dict[str, Callable[[int], bool]] = {

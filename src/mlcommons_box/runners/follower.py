@@ -17,7 +17,7 @@ from mlcommons_box.errors import (
     PreparationError,
     UnavailableError,
 )
-from mlcommons_box.host import ConnectionLost, Host, quoted
+from mlcommons_box.host import ConnectionLost, Host
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.process import Stream
 from mlcommons_box.runners.batch import (
@@ -33,6 +33,7 @@ from mlcommons_box.runners.batch import (
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.job import ENDS, PREPARATION_LOG
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import replace
 
 _LOOK = (0.02, 1.0)

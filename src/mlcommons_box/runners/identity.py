@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from mlcommons_box.cache import cache_directory, file_name_of, keep, read_kept
+from mlcommons_box.command import Command
 from mlcommons_box.file_state import latest_settled, state_of
-from mlcommons_box.process import Command, ask
+from mlcommons_box.process import ask
 from mlcommons_box.runners.made_from import SUFFIX
 from mlcommons_box.value import Value
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import EX_TEMPORARY, EX_TIMED_OUT, BoxError, Problem
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command, Completed, Stream, Usage
+from mlcommons_box.process import Completed, Stream, Usage
 from mlcommons_box.runners.identity import Identity
 from mlcommons_box.value import Value, aside
 

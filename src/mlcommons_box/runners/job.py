@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from mlcommons_box import process
+from mlcommons_box.command import CallerVariable, Command, redacted, redacted_words
 from mlcommons_box.errors import Problem
-from mlcommons_box.host import quoted, script_of
 from mlcommons_box.machine import SCRIPT
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import CallerVariable, Command, redacted, redacted_words
 from mlcommons_box.process_tree import RUN_MARK
+from mlcommons_box.shell_script import quoted, script_of
 from mlcommons_box.value import Value, replace
 
 STATUS_FILE = "status"

@@ -10,10 +10,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import EX_UNAVAILABLE, Problem, UnavailableError
 from mlcommons_box.model import KubernetesOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command
 from mlcommons_box.runners.container_run import Caller, unsupported
 from mlcommons_box.runners.interface import Observer, Outcome
 from mlcommons_box.runners.kubernetes_client import PROGRAM, Client, fail

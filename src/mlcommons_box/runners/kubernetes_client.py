@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import BoxError, ConfigurationError, Interrupted, UnavailableError
 from mlcommons_box.model import KubernetesOptions
-from mlcommons_box.process import Answer, Command, ask
+from mlcommons_box.process import Answer, ask
 from mlcommons_box.runners.failures import Failure, explained, explanation
 from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mlcommons_box.command import redacted
 from mlcommons_box.model import KubernetesOptions, Toleration
 from mlcommons_box.planning import RunPlan
-from mlcommons_box.process import redacted
 from mlcommons_box.runners.container_run import USER_NAME, Caller
 from mlcommons_box.runners.kubernetes_identity import Identity, container_security, identity, pod_security
 from mlcommons_box.runners.kubernetes_scripts import PATIENCE, WAIT, first_script

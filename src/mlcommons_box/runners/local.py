@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError, Location, Problem
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Command, stream
+from mlcommons_box.process import stream
 from mlcommons_box.runners.devices import VARIABLE, first_devices
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.python_environment import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlcommons_box.process import Command
+from mlcommons_box.command import Command
 
 SUFFIX = ".made-from"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import Interrupted
-from mlcommons_box.process import Command, stream
+from mlcommons_box.process import stream
 
 
 class PreparationObserver(Protocol):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlcommons_box.cache import CACHE_VARIABLE, cache_directory
+from mlcommons_box.command import Command
 from mlcommons_box.errors import CannotCreateError, PreparationError
-from mlcommons_box.process import Command
 from mlcommons_box.runners.engine_failures import CERTIFICATES
 from mlcommons_box.runners.failures import Failure, explained, tail
 from mlcommons_box.runners.once import once

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mlcommons_box.errors import CannotCreateError
-from mlcommons_box.host import Host, quoted
+from mlcommons_box.host import Host
 from mlcommons_box.runners.failures import tail
+from mlcommons_box.shell_script import quoted
 
 SENT_FILE = ".mlbox/sent"
 """Below the box's directory there: a path relative to that in every line, encoded as in URLs."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlcommons_box.cache import cache_directory, file_name_of
+from mlcommons_box.command import CallerVariable, Command
 from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, Problem, UnavailableError
 from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import CallerVariable, Command, stream
+from mlcommons_box.process import stream
 from mlcommons_box.runners.container_run import Caller, fields, limits, task_environment, unsupported
 from mlcommons_box.runners.devices import VARIABLE, first_devices
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES

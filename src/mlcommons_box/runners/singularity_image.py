@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlcommons_box.cache import cache_directory, file_name_of
+from mlcommons_box.command import CallerVariable, Command
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY, yaml_files
 from mlcommons_box.errors import CannotCreateError, PreparationError
 from mlcommons_box.model import Box, DockerOptions
-from mlcommons_box.process import CallerVariable, Command, capture
+from mlcommons_box.process import capture
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES
 from mlcommons_box.runners.failures import explained, explanation
 from mlcommons_box.runners.interface import Observer
@@ -146,7 +147,7 @@ class SingularityImage(Value):
         Raises :class:`PreparationError` when the box has none.
         """
         from mlcommons_box.definition.platforms import read_platform
-        from mlcommons_box.definition.source import Problems
+        from mlcommons_box.definition.problems import Problems
 
         for file in yaml_files((self.box_here or self.box.root) / PLATFORM_DIRECTORY):
             platform = read_platform(file, Problems())

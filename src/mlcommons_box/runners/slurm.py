@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, CannotCreateError, Problem
 from mlcommons_box.host import LocalHost
 from mlcommons_box.model import DockerOptions, LocalOptions, Platform, SlurmOptions
 from mlcommons_box.planning import RunPlan, SetupPlan, on_platform
-from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import submit
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning

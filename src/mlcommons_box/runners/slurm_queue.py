@@ -25,7 +25,7 @@ from mlcommons_box.errors import (
     Problem,
     UnavailableError,
 )
-from mlcommons_box.host import ConnectionLost, Host, quoted
+from mlcommons_box.host import ConnectionLost, Host
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
 from mlcommons_box.process import Answer
 from mlcommons_box.runners.batch import JobState
@@ -33,6 +33,7 @@ from mlcommons_box.runners.devices import VARIABLE
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.job import SCRIPT_FILE
 from mlcommons_box.runners.slurm_failures import refusal, trouble
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import replace
 
 WAITING = (

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mlcommons_box.command import Command
 from mlcommons_box.errors import (
     EX_CONFIGURATION,
     EX_UNAVAILABLE,
@@ -22,10 +23,9 @@ from mlcommons_box.errors import (
     Problem,
     ProblemsError,
 )
-from mlcommons_box.host import Login, SshHost, quoted
+from mlcommons_box.host import Login, SshHost
 from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.planning import P, RunPlan, SetupPlan, new_run_id, on_platform
-from mlcommons_box.process import Command
 from mlcommons_box.runners.batch import BatchBackend, submit
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
@@ -35,6 +35,7 @@ from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
 from mlcommons_box.runners.transfer import There, find, missing_there, send
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import replace
 
 

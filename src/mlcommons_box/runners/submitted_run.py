@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mlcommons_box.errors import BoxError, CannotCreateError, ConfigurationError, Interrupted
-from mlcommons_box.host import ConnectionLost, Host, LocalHost, Login, SshHost, quoted
+from mlcommons_box.host import ConnectionLost, Host, LocalHost, Login, SshHost
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.journal import open_regular
 from mlcommons_box.planning import RunPlan
@@ -21,6 +21,7 @@ from mlcommons_box.runners.inner import engine_failure
 from mlcommons_box.runners.interface import Observer, Outcome, Status
 from mlcommons_box.runners.job import IDENTITY_FILE
 from mlcommons_box.runners.transfer import Output, bring_back
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import Value, as_data, replace
 
 FILE = "job.json"

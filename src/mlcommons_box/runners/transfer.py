@@ -18,12 +18,13 @@ from mlcommons_box.errors import (
     Problem,
     UnavailableError,
 )
-from mlcommons_box.host import Host, quoted
+from mlcommons_box.host import Host
 from mlcommons_box.planning import BoundParameter, P, RunPlan, SetupPlan, holds
 from mlcommons_box.process import Answer, OnOutput
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import tail
 from mlcommons_box.runners.sent_files import SENT_FILE, add_to_note, files_below, has_links, noted, pattern, remove
+from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import Value, replace
 
 PROGRAMS = (

@@ -131,7 +131,7 @@ class TestValidate:
     def test_a_good_box_is_silent_on_standard_output(self, make_box: MakeBox, mlbox: Call) -> None:
         result = mlbox("validate", make_box())
         assert (result.status, result.out) == (0, "")
-        assert "echo 0.1.0 is valid: 1 tasks, 1 runs, 0 platforms" in result.err
+        assert "echo 0.1.0 is valid: 1 task, 1 run, 0 platforms" in result.err
 
     def test_five_mistakes_are_reported_at_once_at_their_places(self, make_box: MakeBox, mlbox: Call) -> None:
         task, run = make_box_files(make_box)

@@ -49,6 +49,17 @@ class TestReport:
     def test_a_place_that_takes_no_file(self, store: RunStore, tmp_path: Path, place: str) -> None:
         assert main(["report", f"--workspace={store.workspace}", "-o", str(tmp_path / place)]) == EX_CANNOT_CREATE
 
+    @pytest.mark.parametrize("place", [".", "..", "/", "./"])
+    def test_a_directory_is_no_place_for_a_file(
+        self, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, place: str
+    ) -> None:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        words = ["report", f"--workspace={store.workspace}", "-o", place, "--force"]
+        assert main(words) == EX_CANNOT_CREATE
+        assert f"cannot write {str(Path(place))!r}: " in capsys.readouterr().err
+        assert list((tmp_path / "here").iterdir()) == []
+
     def test_a_damaged_record_hides_no_other(self, store: RunStore, tmp_path: Path, capsys: Capture) -> None:
         with store.journal.file.open("a") as file:
             file.write('{"id": "20260101T000000-00000000", "status": "odd"}\n')

@@ -338,6 +338,21 @@ class TestRemoving:
         assert trees.entries(second.outputs["model"]["digest"])
         assert trees.entries(second.code["build"]["digest"])
 
+    @pytest.mark.parametrize("changes", [{"schema_version": 99}, {"status": "odd"}], ids=str)
+    def test_gc_leaves_what_an_unreadable_record_may_need(
+        self, bench: Bench, mlbox: Call, changes: dict[str, object]
+    ) -> None:
+        first = bench.run()
+        edited("workspace/settings.yaml", "0.1", "0.2")(bench)
+        bench.run()
+        bench.store.journal.append([{"id": first.id, **changes}])
+        for words in (["--dry-run"], []):
+            status, out, err = mlbox("gc", "--keep=1", *words)
+            assert (status, out) == (EX_CONFIGURATION, "")
+            assert "was written by a newer version" in err or "is damaged" in err
+        assert TreeStore(bench.workspace).entries(first.outputs["model"]["digest"])
+        assert first.id in bench.store.ids()
+
     @pytest.mark.parametrize(
         "words", [[], ["--keep=-1"], ["--keep=x"], ["--older-than=1y"], ["--older-than=5"]], ids=str
     )

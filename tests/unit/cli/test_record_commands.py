@@ -18,11 +18,12 @@ import pytest
 
 from mlcommons_box.cli.arguments import complete_recorded_runs
 from mlcommons_box.cli.main import main
+from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import EX_CONFIGURATION, EX_INTERRUPTED, EX_USAGE
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
-from mlcommons_box.process import Command, Stream
+from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord, Supervisor, ended, moment, new_record
 from mlcommons_box.report.records import duration_of, duration_text, record_text
 from mlcommons_box.run_store import RunStore
@@ -108,6 +109,7 @@ def damage(store: RunStore, run_id: str) -> None:
 
 
 RUNNING: dict[str, Any] = {"status": "running", "exit_status": None, "ended_at": None, "duration": None}
+ELSEWHERE = Supervisor(host="elsewhere", pid=1, started_ticks=1)
 
 
 class TestRuns:
@@ -339,14 +341,69 @@ class TestShow:
         parameter = {"name": evil, "direction": evil, "path": evil}
         for changes in ({"run": evil, "platform": evil}, {"reason": evil, "box": evil, "native_id": evil}):
             put("bbbbbbbb", **changes, plan={"parameters": [parameter]}, commands=(evil,))
-            for command in ("show", "runs"):
-                result = mlbox(command)
+            put("cccccccc", **{**changes, **RUNNING, "supervisor": ELSEWHERE})
+            for words in (["show"], ["runs"], ["status"], ["status", "bbbbbbbb"], ["gc", "--keep=0", "--dry-run"]):
+                result = mlbox(*words)
                 assert result.status == 0
                 assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.out)
 
     def test_colour_is_for_terminals(self, put: Put, store: RunStore) -> None:
         record = put("aaaaaaaa", status="failed", exit_status=3)
         assert "\x1b[31;1mfailed\x1b[0m, exit status 3\n" in record_text(record, store, colour=True)
+
+
+def test_no_name_in_a_valid_box_steers_the_terminal(
+    make_box: MakeBox, monkeypatch: pytest.MonkeyPatch, mlbox: Call
+) -> None:
+    name = "\x1b]0;mine\x07[red]copy"
+    template = make_box(name="template")
+    root = make_box(
+        {
+            f"run/{name}.yaml": (template / "run/copy.yaml").read_text(),
+            f"platforms/{name}.yaml": "schema_version: 1.0.0\nschema_type: mlbox_docker\nimage: a/b\n"
+            "docker_runtime: docker\n",
+            f"sweeps/{name}.yaml": "schema_version: 1.1.0\nschema_type: mlbox_sweep\nrun: copy\n"
+            'method: grid\nparameters_file: source\nparameters: {"rate\\x1b[2J": [1]}\n',
+        }
+    )
+    monkeypatch.chdir(root)
+    box = load_box(root)
+    plan = plan_run(box, load_run_configuration(root / f"run/{name}.yaml", box), LOCAL)
+    store = RunStore(root / "workspace")
+    record = new_record(plan, [])
+    store.write(replace(record, supervisor=ELSEWHERE))
+    over = ended(record, "failed", exit_status=1, reason=None, duration=2.5)
+    store.write(*(replace(over, id=f"20260101T120000-0000000{number}") for number in range(2)))
+    for words in (["describe"], ["status"], ["gc", "--keep=1", "--dry-run"], ["runs"]):
+        result = mlbox(*words)
+        assert result.status == 0, result.err
+        assert "\\x1b]0;mine\\x07[red]copy" in result.out, words
+        assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.out), words
+
+
+class TestStatusAndWait:
+    def test_a_damaged_record_hides_no_other(self, mlbox: Call, put: Put, store: RunStore) -> None:
+        damage(store, put("aaaaaaaa").id)
+        for words in (["status"], ["wait"]):
+            result = mlbox(*words)
+            assert (result.status, result.out) == (EX_CONFIGURATION, "")
+            assert "is damaged" in result.err
+            assert "no run is going on" not in result.err
+        put("bbbbbbbb", **RUNNING, supervisor=ELSEWHERE)
+        result = mlbox("status")
+        assert result.status == EX_CONFIGURATION
+        assert "with the command that started it" in result.out
+        result = mlbox("status", "--json")
+        assert [each["run"] for each in json.loads(result.out)] == ["copy"]
+        assert "is damaged" in result.err
+        assert mlbox("status", "bbbbbbbb").status == 0
+
+    def test_none(self, mlbox: Call, put: Put) -> None:
+        put("aaaaaaaa")
+        for command in ("status", "wait"):
+            result = mlbox(command)
+            assert (result.status, result.out) == (0, "")
+            assert "no run is going on" in result.err
 
 
 def test_completion_offers_what_ran(put: Put, root: Path, tmp_path: Path) -> None:

@@ -173,4 +173,4 @@ def test_a_box_is_described_with_its_sweeps(root: Path, capsys: pytest.CaptureFi
     assert main(["describe", str(root)]) == 0
     assert "Sweeps" in capsys.readouterr().out
     assert main(["validate", str(root)]) == 0
-    assert "1 runs, 0 platforms, 1 sweep" in capsys.readouterr().err
+    assert "1 run, 0 platforms, 1 sweep" in capsys.readouterr().err

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcommons_box.definition import schema
+from mlcommons_box.definition import file_kinds
 from mlcommons_box.definition.files import read_fields
 from mlcommons_box.definition.loader import read_task
+from mlcommons_box.definition.nodes import MappingNode, Node, ScalarNode, SequenceNode, resolve
 from mlcommons_box.definition.platforms import read_platform
-from mlcommons_box.definition.source import MappingNode, Node, Problems, ScalarNode, SequenceNode, resolve
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Binding, RunConfiguration
@@ -22,7 +23,7 @@ DEFINITIONS = Path(__file__).parents[2] / "definitions"
 VALID = DEFINITIONS / "valid"
 INVALID = DEFINITIONS / "invalid"
 WHOLE_BOXES = ("published", "tutorial", "boxes")
-KINDS = tuple(schema.SCHEMAS)
+KINDS = tuple(file_kinds.SCHEMAS)
 
 _EXPECTATION = re.compile(r"(?:# )?expect: (?P<code>\S+) (?:file|(?P<line>\d+):(?P<column>\d+)) (?P<part>.+)")
 

@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcommons_box.definition.schema import PLATFORM_TYPES, check_file
-from mlcommons_box.definition.source import Problems, parse_source, read_source
+from mlcommons_box.definition.file_kinds import PLATFORM_TYPES, check_file
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.source import parse_source, read_source
 from mlcommons_box.errors import Location, Problem
 from mlcommons_box.report.problems import problem_json, problem_text
 from tests.unit.definition.definition_corpus import KINDS, VALID, single_files

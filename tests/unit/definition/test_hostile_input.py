@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from mlcommons_box.definition.file_kinds import check_file
 from mlcommons_box.definition.loader import read_task
 from mlcommons_box.definition.platforms import read_platform
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.run_configurations import read_run_configuration
-from mlcommons_box.definition.schema import check_file
-from mlcommons_box.definition.source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Problems, parse_source, read_source
+from mlcommons_box.definition.source import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_source, read_source
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Parameter, Task
 from mlcommons_box.report.problems import problem_text

@@ -7,7 +7,7 @@ import pytest
 
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration, read_box
 from mlcommons_box.definition.places import box_root
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.errors import EX_DEFINITION, EX_USAGE, DefinitionError, UsageError
 from mlcommons_box.model import Box, EnvironmentVariable, Parameter, Task
 from tests.unit.definition.definition_corpus import VALID

@@ -12,7 +12,7 @@ from mlcommons_box.definition.platforms import (
     read_platform,
     seconds,
 )
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.model import (
     DockerOptions,
     EnvironmentVariable,

@@ -15,8 +15,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from mlcommons_box.definition import json_schema
-from mlcommons_box.definition.schema import check_file
-from mlcommons_box.definition.source import Node, Problems, parse_source, read_source
+from mlcommons_box.definition.file_kinds import check_file
+from mlcommons_box.definition.nodes import Node
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.source import parse_source, read_source
 from tests.unit.definition.definition_corpus import (
     KINDS,
     VALID,

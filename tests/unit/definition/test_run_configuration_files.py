@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.run_configurations import read_run_configuration
-from mlcommons_box.definition.source import Problems
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import Binding, Parameter, RunConfiguration, Task
 from mlcommons_box.value import replace

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mlcommons_box.definition.loader import load_box, load_sweep
-from mlcommons_box.definition.source import Problems
+from mlcommons_box.definition.problems import Problems
 from mlcommons_box.definition.sweeps import read_sweep
 from mlcommons_box.errors import DefinitionError
 from mlcommons_box.model import Sweep, SweepRange

@@ -4,15 +4,9 @@ import math
 
 import pytest
 
-from mlcommons_box.definition.source import (
-    MappingNode,
-    Problems,
-    ScalarNode,
-    SequenceNode,
-    kind_of,
-    parse_source,
-    resolve,
-)
+from mlcommons_box.definition.nodes import MappingNode, ScalarNode, SequenceNode, kind_of, resolve
+from mlcommons_box.definition.problems import Problems
+from mlcommons_box.definition.source import parse_source
 from mlcommons_box.errors import Location
 
 HERE = Location(file="a.yaml")
