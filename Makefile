@@ -63,7 +63,6 @@ schemas: .venv/dev  ## make the published JSON Schemas from the rules
 
 reference: .venv/dev  ## renew what the reference shows of the JSON Schemas, of --help and of docstrings
 	$(BIN)/python tools/update_reference.py
-	$(BIN)/python tools/update_python_reference.py
 
 # The theme's own advertisement is left out.
 site: .venv/dev  ## build the documents as a site into site/, which a browser can open from there

@@ -1,7 +1,8 @@
-"""Writes what the reference says of the JSON Schemas and of ``--help``; ``--check`` only tells what would change.
+"""Writes what the reference says of schemas, ``--help`` and docstrings; ``--check`` only tells what would change.
 
-``docs/reference/json-schemas.md`` and ``run-record.md`` are made of the published schemas as a whole.  In
-``command-line.md`` the help of each command is renewed, and what stands around it is left alone.
+``docs/reference/json-schemas.md`` and ``run-record.md`` are made of the published schemas as a whole, and
+``python-api.md`` of the public names.  In ``command-line.md`` the help of each command is renewed, and what stands
+around it is left alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from python_reference import python_page
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -253,7 +256,12 @@ def command_line_page() -> str:
     return re.sub(block, renewed, page, flags=re.MULTILINE | re.DOTALL)
 
 
-PAGES = {"json-schemas.md": schemas_page, "run-record.md": record_page, "command-line.md": command_line_page}
+PAGES = {
+    "json-schemas.md": schemas_page,
+    "run-record.md": record_page,
+    "command-line.md": command_line_page,
+    "python-api.md": python_page,
+}
 
 
 def main() -> None:

@@ -88,6 +88,7 @@ def plan(
         workspace=_path(workspace),
         rebind={name: os.fspath(path) for name, path in (bindings or {}).items()},
         timeout=timeout,
+        ca_bundle=_ca_bundle(),
     )
 
 
@@ -100,7 +101,9 @@ def plan_all(
     """
     definitions, chosen = _platform(box, platform)
     runs = select_runs(definitions, box, [], chosen, every=True, note=_unheard)
-    return in_data_order([plan_run(box, run, chosen, workspace=_path(workspace)) for run in runs])
+    return in_data_order(
+        [plan_run(box, run, chosen, workspace=_path(workspace), ca_bundle=_ca_bundle()) for run in runs]
+    )
 
 
 def commands(plan: RunPlan) -> list[str]:
@@ -282,7 +285,7 @@ def replay(
     box = _load_box(box_root(str(record.plan.get("box", ""))))
     chosen = pinned(_platform(box, platform or record.platform)[1], record)
     runner, trees = runner_for(chosen), _trees(record)
-    plan = prepared_replay(record, box, chosen, _path(into), runner, trees)
+    plan = prepared_replay(record, box, chosen, runner, trees, into=_path(into), ca_bundle=_ca_bundle())
     again = run(plan, on_output=on_output)
     if again.status != "succeeded":
         where = f"with exit status {again.exit_status}, in {plan.workspace}"
@@ -312,7 +315,7 @@ def run_sweep(
 
     found, configuration = load_sweep(find_file(box.root, SWEEP_DIRECTORY, name, "sweep"), box)
     chosen = _platform(box, platform)[1]
-    planner = trial_planner(found, box, configuration, chosen, workspace=_path(workspace))
+    planner = trial_planner(found, box, configuration, chosen, workspace=_path(workspace), ca_bundle=_ca_bundle())
     session = SweepRun(planner, runner_for(chosen), QuietSweep(), jobs=jobs, again=again)
     session.run()
     return session.results()
@@ -324,6 +327,13 @@ def run_sweep(
 def _platform(box: Box, given: str | Platform | None) -> tuple[RememberedDefinitions, Platform]:
     definitions = RememberedDefinitions(box.root, cache_directory(os.environ))
     return definitions, given if isinstance(given, Platform) else select_platform(definitions, box, given)
+
+
+def _ca_bundle() -> Path | None:
+    """The certificates that the environment names, as for every command."""
+    from mlcommons_box.runners.site_settings import find_ca_bundle
+
+    return find_ca_bundle(None, os.environ)
 
 
 def _path(given: AnyPath | None) -> Path | None:

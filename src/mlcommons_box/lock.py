@@ -16,7 +16,7 @@ from typing import Any
 from mlcommons_box.differences import Difference, changes_of_values
 from mlcommons_box.errors import CannotCreateError, ConfigurationError
 from mlcommons_box.journal import open_regular
-from mlcommons_box.planning import RunPlan
+from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.runners.interface import Identifiable, Runner
 
 FILE = "mlbox.lock"
@@ -93,11 +93,7 @@ def refuse_drift(plan: RunPlan, runner: Runner, prepare: Callable[[], None]) -> 
     locked = None if platforms is None else platforms.get(plan.platform.name)
     if locked is None or not isinstance(runner, Identifiable):
         return
-    image = _image(runner, plan)
-    if not image:
-        prepare()
-        image = _image(runner, plan)
-    changes = drift(locked, image)
+    changes = drift(locked, image_in_use(plan, runner, prepare))
     if changes:
         shown = "\n".join(f"  {each.name}: {each.says}" for each in changes[:_SHOWN])
         more = f"\n  and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
@@ -107,7 +103,16 @@ def refuse_drift(plan: RunPlan, runner: Runner, prepare: Callable[[], None]) -> 
         )
 
 
-def _image(runner: Identifiable, plan: RunPlan) -> Mapping[str, Any]:
+def image_in_use(plan: SetupPlan, runner: Identifiable, prepare: Callable[[], None]) -> Mapping[str, Any]:
+    """What a platform would run a task in now; ``prepare`` is called when that is not there yet."""
+    image = _image(plan, runner)
+    if not image:
+        prepare()
+        image = _image(plan, runner)
+    return image
+
+
+def _image(plan: SetupPlan, runner: Identifiable) -> Mapping[str, Any]:
     try:
         return runner.identity(plan).image
     except OSError:  # an environment that is not there yet

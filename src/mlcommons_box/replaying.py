@@ -48,7 +48,9 @@ def fresh_workspace(given: Path | None) -> Path:
     return given.absolute()
 
 
-def replay_plan(record: RunRecord, box: Box, platform: Platform, workspace: Path) -> RunPlan:
+def replay_plan(
+    record: RunRecord, box: Box, platform: Platform, workspace: Path, ca_bundle: Path | None = None
+) -> RunPlan:
     """The plan of the same run in a fresh workspace: inputs where they were, outputs below the workspace.
 
     Raises :class:`ConfigurationError` when the box has no such task any more.
@@ -77,6 +79,7 @@ def replay_plan(record: RunRecord, box: Box, platform: Platform, workspace: Path
         run,
         platform,
         workspace=workspace,
+        ca_bundle=ca_bundle,
         timeout=timeout if isinstance(timeout, int | float) and 0 < timeout < _LONGEST else None,
     )
     return replace(plan, group={"kind": "replay", "of": record.id})
@@ -110,7 +113,14 @@ def obstacles(record: RunRecord, plan: RunPlan, runner: Runner, trees: TreeStore
 
 
 def prepared_replay(
-    record: RunRecord, box: Box, platform: Platform, into: Path | None, runner: Runner, trees: TreeStore
+    record: RunRecord,
+    box: Box,
+    platform: Platform,
+    runner: Runner,
+    trees: TreeStore,
+    *,
+    into: Path | None,
+    ca_bundle: Path | None,
 ) -> RunPlan:
     """The plan of the same run in the fresh workspace ``into``, or in a temporary one.
 
@@ -119,7 +129,7 @@ def prepared_replay(
     """
     workspace = fresh_workspace(into)
     try:
-        plan = replay_plan(record, box, platform, workspace)
+        plan = replay_plan(record, box, platform, workspace, ca_bundle)
         found = list(obstacles(record, plan, runner, trees))
         if found:
             lines = "\n".join(f"  {each}" for each in found)

@@ -168,7 +168,7 @@ class SweepRun:
             reason = finished.obstacle(past[trial.number], trial) if trial.number in past else None
             if trial.number not in past or reason is not None:
                 due.append(trial)
-            if reason is not None and not reason.startswith("it "):
+            if reason is not None and past[trial.number].record.status == "succeeded":
                 reasons[reason] += 1
         done = len(trials) - len(due)
         if done:

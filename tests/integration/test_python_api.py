@@ -6,8 +6,6 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,10 +220,6 @@ def test_data_is_plain(box: mlbox.Box) -> None:
     """What a notebook shows or stores needs no knowledge of ours."""
     record = mlbox.run(mlbox.plan(box, "first", platform="local"), on_output=None)
     assert json.loads(json.dumps(dict(record.outputs)))["double"]["files"] == 1
-
-
-def test_the_reference_is_what_the_docstrings_say() -> None:
-    subprocess.run([sys.executable, ROOT / "tools/update_python_reference.py", "--check"], check=True)
 
 
 def test_the_example_of_the_reference(

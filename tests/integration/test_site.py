@@ -113,7 +113,7 @@ def test_a_mistake_fails_the_build(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_up_to_date() -> None:
-    """What is made of the JSON Schemas and of ``--help``; ``make reference`` renews it."""
+    """What is made of JSON Schemas, ``--help`` and docstrings; ``make reference`` renews it."""
     command = [sys.executable, str(REPOSITORY / "tools/update_reference.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{result.stdout}{result.stderr}run 'make reference'"

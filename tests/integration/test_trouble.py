@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from mlcommons_box.command import Command
+from mlcommons_box.process import stream
+from mlcommons_box.process_tree import start_ticks
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.value import replace
 from tests import engines
@@ -45,6 +48,34 @@ def box(make_box: MakeBox) -> Path:
     root = make_box()
     assert call("run", root, "--platform=local", "-q").returncode == 0
     return root
+
+
+# ---- What cannot be written down -------------------------------------------------------------------
+
+
+def test_a_task_whose_start_cannot_be_recorded_is_ended(tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def record(pid: int) -> None:
+        started.append(pid)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        stream(Command(argv=("sleep", "60")), on_output=lambda name, chunk: None, on_start=record)
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
+def test_what_a_task_has_left_is_ended_though_nobody_takes_its_words(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    script = f"sleep 60 & echo $! >{left}; echo word"
+
+    def refuse(name: str, chunk: bytes) -> None:
+        time.sleep(0.3)  # by now the shell has ended, and what it left is there
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        stream(Command(argv=("sh", "-c", script)), on_output=refuse)
+    assert not start_ticks(int(left.read_text())), "it goes on"
 
 
 # ---- Streams -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from mlcommons_box.definition.loader import load_box
 from mlcommons_box.errors import EX_CONFIGURATION, ConfigurationError, PreparationError
 from mlcommons_box.model import Box, DockerOptions, LocalOptions, Platform, Resources
 from mlcommons_box.planning import SetupPlan, plan_setup
-from mlcommons_box.runners.local import LocalRunner
+from mlcommons_box.runners.local import _PASSED, LocalRunner
 from mlcommons_box.runners.python_environment import python_environment
-from tests.conftest import MakeBox, write_files
+from tests.conftest import REPOSITORY, MakeBox, write_files
 
 
 def runner_with(**settings: object) -> LocalRunner:
@@ -169,3 +170,11 @@ class TestEnvironmentKey:
         environment.interpreter.unlink()
         environment.interpreter.symlink_to("/no/such/python")
         assert not environment.is_ready()
+
+
+def test_the_guide_names_all_that_a_task_sees_of_the_caller_s_environment() -> None:
+    guide = (REPOSITORY / "docs/guides/local-runner.md").read_text("utf-8")
+    listed = guide.partition("## What a task sees")[2].partition("\n- ")[2].partition("\n\n")[0]
+    names = set(re.findall(r"`(\w+)`", listed))
+    in_capitals = {name.upper() for name in names if name.endswith("_proxy")}
+    assert names | in_capitals == {*_PASSED, "PATH"}

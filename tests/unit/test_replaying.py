@@ -14,11 +14,11 @@ from mlcommons_box.errors import BoxError, ConfigurationError, UnavailableError
 from mlcommons_box.model import DockerOptions, EnvironmentVariable, Platform
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.record import RunRecord
-from mlcommons_box.replaying import Replayed, compared, obstacles, pinned, replay_plan
+from mlcommons_box.replaying import Replayed, compared, obstacles, pinned, prepared_replay, replay_plan
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.tree_store import TreeStore
 from mlcommons_box.value import replace
-from tests.unit.proof import LOCAL, PYTHON, Bench, train
+from tests.unit.proof import GOOD, LOCAL, PYTHON, Bench, train
 from tests.unit.test_up_to_date import ODD, edited, odd_records
 
 DOCKER = Platform(name="docker", runner="docker", options=DockerOptions(image="digits:1"))
@@ -173,3 +173,31 @@ def test_whatever_a_record_holds_the_answer_is_ours(bench: Bench, tmp_path: Path
         except BoxError:
             continue
         pinned(DOCKER, odd)
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "a/b"])
+def test_an_output_has_a_directory_in_the_fresh_workspace_or_none(bench: Bench, tmp_path: Path, name: str) -> None:
+    """A stranger's box may call its outputs whatever it likes."""
+    edited("tasks/train.yaml", "name: model", f"name: '{name}'")(bench)
+    edited("run/train.yaml", "model: ", f"'{name}': ")(bench)
+    bench.player.does = lambda plan: GOOD
+    record = bench.run()
+    with pytest.raises(ConfigurationError, match="cannot have a directory of its name"):
+        replay_plan(record, load_box(bench.root), bench.platform, tmp_path / "fresh")
+
+
+def test_what_cannot_be_replayed_leaves_no_workspace(bench: Bench, tmp_path: Path) -> None:
+    record = bench.run()
+    edited("build/train.py", "print(1)", "print(2)")(bench)
+    box, trees, fresh = load_box(bench.root), TreeStore(bench.workspace), tmp_path / "fresh"
+    with pytest.raises(ConfigurationError, match="cannot be replayed"):
+        prepared_replay(
+            record,
+            load_box(bench.root),
+            bench.platform,
+            bench.runner,
+            trees,
+            into=tmp_path / "fresh",
+            ca_bundle=None,
+        )
+    assert not (tmp_path / "fresh").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mlcommons_box import reattaching
 from mlcommons_box.contract import Recorder
 from mlcommons_box.definition.loader import load_box, load_run_configuration
-from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, ConfigurationError, UnavailableError
+from mlcommons_box.errors import EX_UNAVAILABLE, BoxError, ConfigurationError, Interrupted, UnavailableError
 from mlcommons_box.host import ConnectionLost
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
@@ -279,3 +280,31 @@ def test_a_directory_that_is_none_of_a_job_is_left_alone(store: RunStore, going_
     for use in (attach, cancel):
         with pytest.raises(ConfigurationError, match="/home/ada"):
             use(store, record, Recorder())
+
+
+def unexpected(record: RunRecord) -> None:
+    pytest.fail(f"{record.id} has ended")
+
+
+def test_an_interrupt_while_the_queue_is_asked_is_no_answer(store: RunStore, going_on: Submit) -> None:
+    record = going_on(Cluster([""], [Interrupted(signal.SIGINT)]))
+    with pytest.raises(Interrupted):
+        reattaching.states(store, [record])
+    assert not wait_for_all(store, [record], Recorder(), unexpected)
+    assert store.read(record.id).status == "running"
+
+
+def test_an_interrupt_while_nothing_happens_ends_the_waiting_at_once(
+    store: RunStore, going_on: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = going_on(Cluster([""], [BUSY]))
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("mlcommons_box.reattaching.time.sleep", sleep)
+    assert not wait_for_all(store, [record], Recorder(), unexpected)
+    assert len(slept) == 2

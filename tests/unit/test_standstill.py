@@ -12,6 +12,7 @@ from mlcommons_box import standstill as module
 from mlcommons_box.cli.run_many import run_many
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.loader import load_box
+from mlcommons_box.errors import Interrupted
 from mlcommons_box.model import DockerOptions, Platform
 from mlcommons_box.pipeline import Pipeline
 from mlcommons_box.planning import RunPlan, plan_setup
@@ -26,7 +27,7 @@ class Selection:
     """One run of a box, asked for again and again with ``--skip-unchanged``."""
 
     def __init__(self, root: Path, cache: Path) -> None:
-        self.bench = Bench(root)
+        self.bench = Bench(root, {"platforms/inner.yaml": "", "mine.yaml": ""})
         self.cache = cache
 
     @property
@@ -34,7 +35,8 @@ class Selection:
         """What a new process has."""
         bench = self.bench
         setup = plan_setup(load_box(bench.root), bench.platform, bench.workspace)
-        return Standstill(self.cache, setup, bench.runner, ["all"])
+        files = [bench.root / "platforms/inner.yaml", bench.root / "mine.yaml"]
+        return Standstill(self.cache, setup, bench.runner, ["all"], files)
 
     def run(self) -> int:
         """Run what has to run."""
@@ -88,6 +90,8 @@ CHANGES: dict[str, Callable[[Selection], object]] = {
     "an output that is gone": lambda selection: (selection.bench.workspace / "out/log.txt").unlink(),
     "the code": write("build/train.py", "print(2)\n"),
     "a run configuration": write("run/other.yaml", ""),
+    "a run configuration elsewhere": write("mine.yaml", "# other"),
+    "the platform that another hands over to": write("platforms/inner.yaml", "# other"),
     "the environment": other_image,
     "the platform": other_platform,
     "another run's record": lambda selection: selection.bench.run(),
@@ -105,6 +109,14 @@ def test_nothing_is_looked_for_again_right_after_a_run(done: Selection) -> None:
 def test_every_change_is_seen(done: Selection, change: Callable[[Selection], object]) -> None:
     change(done)
     assert not done.stands_still
+
+
+def test_an_interrupt_is_no_answer(done: Selection) -> None:
+    done.bench.player.fails = Interrupted(2)
+    with pytest.raises(Interrupted):
+        done.standstill.runs()
+    with pytest.raises(Interrupted):
+        done.standstill.picture([done.bench.plan()])
 
 
 def test_a_young_file_counts_by_its_content_and_not_by_its_looks(done: Selection) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,20 @@ import pytest
 from mlcommons_box.command import Command
 from mlcommons_box.comparison import differences
 from mlcommons_box.errors import Interrupted, UnavailableError
-from mlcommons_box.model import DockerOptions, EnvironmentVariable, KubernetesOptions, LocalOptions, Platform
-from mlcommons_box.planning import RunPlan
-from mlcommons_box.record import RunRecord, Supervisor, new_record
+from mlcommons_box.model import (
+    DockerOptions,
+    EnvironmentVariable,
+    KubernetesOptions,
+    LocalOptions,
+    Platform,
+    SshOptions,
+)
+from mlcommons_box.planning import RunPlan, SetupPlan
+from mlcommons_box.record import RunRecord, Supervisor, new_record, plan_data
+from mlcommons_box.runners.identity import Identity
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.tree_store import TreeStore
+from mlcommons_box.up_to_date import Checker, LastRuns
 from mlcommons_box.value import replace
 from mlcommons_box.verification import changes, verify
 from tests.conftest import write_files
@@ -433,3 +444,35 @@ def test_of_many_files_not_all_are_named(bench: Bench) -> None:
     found = list(changes(verify(record, TreeStore(bench.workspace))))
     assert len(found) == 21
     assert (found[-1].name, found[-1].says) == ("data", "10 more files differ")
+
+
+def test_several_threads_ask_for_the_image_once(in_an_image: Bench) -> None:
+    """And none of them takes what another is just being told for the answer."""
+    in_an_image.run()
+    asked: list[SetupPlan] = []
+    identity = in_an_image.player.identity
+
+    def slowly(plan: SetupPlan) -> Identity:
+        asked.append(plan)
+        time.sleep(0.2)
+        return identity(plan)
+
+    in_an_image.player.identity = slowly  # type: ignore[method-assign]
+    checker = Checker(in_an_image.runner, LastRuns(in_an_image.store))
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(checker.check, [in_an_image.plan()] * 4))
+    assert all(verdict.is_up_to_date for verdict in verdicts), verdicts
+    assert len(asked) == 1
+
+
+def test_what_the_platform_inside_says_counts_as_well(bench: Bench) -> None:
+    """A host or a queue only hands the task over."""
+    bench.platform = Platform(name="host", runner="ssh", options=SshOptions(host="lab", platform="inner.yaml"))
+    for before, after in (("A: 1", "A: 2"), ("A_TOKEN: geheim", "B: word")):
+        found = []
+        for variable in (before, after):
+            inner = f"schema_version: 1.1.0\nschema_type: mlbox_local\nenvironment: {{{variable}}}\n"
+            write_files(bench.root, {"platforms/inner.yaml": inner})
+            found.append(plan_data(bench.plan())["inner"])
+        assert found[0] != found[1]
+        assert "geheim" not in str(found)

@@ -1,7 +1,8 @@
 """End a run, wherever it is; what it has made until then is brought back.
 
 The task is asked to end first, so that it can save its work, and killed ten seconds
-later.  The exit status is 0 when the run has ended, however it did."""
+later.  The exit status is 0 when the run has ended, however it did.  A run of this
+machine ends with the command that started it, and so with all of its other runs."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import argparse
 import os
 import signal
 import time
-from contextlib import suppress
 
 from mlcommons_box.cli.arguments import add_recorded_run, add_verbosity, recorded_run, run_store, verbosity
 from mlcommons_box.cli.observer import TerminalObserver, show_end
@@ -43,14 +43,14 @@ def execute(arguments: argparse.Namespace) -> int:
     if record.status != "running":
         terminal.note(f"the run {record.id} has ended already: {record.status}")
         return 0
-    if record.supervisor.is_alive():
+    if record.detached:
+        record = cancel(store, record, TerminalObserver(terminal))
+    elif record.supervisor.is_alive():
         record = _through_its_supervisor(store, record)
-    elif not record.detached:
+    else:
         raise ConfigurationError(
             f"the run {record.id} is watched by a command on {record.supervisor.host}", hint="cancel it there"
         )
-    if record.status == "running" and record.detached:
-        record = cancel(store, record, TerminalObserver(terminal))
     if record.status == "running":
         return EX_TEMPORARY
     show_end(record, terminal)
@@ -58,9 +58,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _through_its_supervisor(store: RunStore, record: RunRecord) -> RunRecord:
-    """Ask the command that watches the run, which ends all of it."""
-    with suppress(ProcessLookupError):
+    """Ask the command that watches the run, which ends with all that it runs."""
+    try:
         os.kill(record.supervisor.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise ConfigurationError(
+            f"the run {record.id} belongs to another user of this machine", hint="cancel it as that user"
+        ) from None
     while record.status == "running" and record.supervisor.is_alive():
         time.sleep(_POLL)
         record = store.read(record.id)

@@ -13,13 +13,22 @@ import sys
 
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
-from mlcommons_box.cli.arguments import add_box, add_platform, add_verbosity, add_workspace, box_path, verbosity
+from mlcommons_box.cli.arguments import (
+    add_box,
+    add_ca_bundle,
+    add_platform,
+    add_verbosity,
+    add_workspace,
+    box_path,
+    ca_bundle,
+    verbosity,
+)
 from mlcommons_box.cli.observer import TerminalObserver
 from mlcommons_box.cli.terminal import Terminal
 from mlcommons_box.definition.places import box_root
 from mlcommons_box.definition.remembered import RememberedDefinitions
 from mlcommons_box.errors import ConfigurationError, UsageError
-from mlcommons_box.lock import drift, locked_image, read_lock, write_lock
+from mlcommons_box.lock import drift, image_in_use, locked_image, read_lock, write_lock
 from mlcommons_box.planning import plan_setup
 from mlcommons_box.report.differences import differences_text
 from mlcommons_box.runners.interface import Identifiable
@@ -39,12 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_box(parser)
     add_platform(parser)
     add_workspace(parser)
-    parser.add_argument("--check", action="store_true", help="compare with the lock, and write nothing")
+    add_ca_bundle(parser)
+    parser.add_argument("--check", action="store_true", help="compare with the lock; prepare and write nothing")
     add_verbosity(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Prepare the platform, ask what it uses, and write it down."""
+    """Ask what the platform uses, and write it down; what is not there yet is prepared first."""
     terminal = Terminal(verbosity(arguments))
     definitions = RememberedDefinitions(box_root(box_path(arguments)), cache_directory(os.environ))
     box = definitions.load_box()
@@ -55,9 +65,18 @@ def execute(arguments: argparse.Namespace) -> int:
             f"the {platform.runner} runner does not tell which image it uses",
             hint="lock the platform that it hands over to, where that runs on this machine",
         )
-    plan = plan_setup(box, platform, arguments.workspace)
-    execution.configure(plan, runner, TerminalObserver(terminal))
-    image = locked_image(runner.identity(plan).image)
+    plan = plan_setup(box, platform, arguments.workspace, ca_bundle(arguments))
+    execution.check_platform(plan, runner)
+
+    def prepare() -> None:
+        if arguments.check:
+            raise ConfigurationError(
+                f"there is nothing to compare with the lock: {platform.name!r} is not prepared",
+                hint="'mlbox configure' prepares it",
+            )
+        runner.prepare(plan, TerminalObserver(terminal))
+
+    image = locked_image(image_in_use(plan, runner, prepare))
     if not image:
         raise ConfigurationError(f"the engine does not say what the platform {platform.name!r} uses")
     locked = read_lock(box.root) or {}

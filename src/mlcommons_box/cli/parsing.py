@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, cast
 
+from mlcommons_box import __version__
 from mlcommons_box.cli.arguments import Parser
 from mlcommons_box.errors import UsageError
 
@@ -53,7 +54,11 @@ examples:
   mlbox run --task=train --platform=local --dry-run
                                           show the commands, run nothing
 
-'mlbox COMMAND --help' tells more about a command."""
+'mlbox help COMMAND' tells more about a command."""
+
+
+_ANSWERED = ("--version", "--help", "-h")
+"""Options that say something and end, whatever follows."""
 
 
 class Program(NamedTuple):
@@ -92,6 +97,8 @@ def mlbox() -> Program:
 def dispatch(words: list[str], program: Program) -> int:
     """Run the command that ``words`` name and return its exit status; raises :class:`UsageError`."""
     completing = "_ARGCOMPLETE" in os.environ
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     parser = build_parser(words, program, complete=completing)
     if completing:
         import argcomplete
@@ -101,7 +108,7 @@ def dispatch(words: list[str], program: Program) -> int:
         parser.print_help()
         return 0
     command = next((word for word in words if not word.startswith("-")), None)
-    if command is not None and command not in program.commands:
+    if command is not None and command not in program.commands and words[0] not in _ANSWERED:
         raise _unknown(f"command {command!r}", command, program.commands, program)
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
@@ -114,7 +121,8 @@ def dispatch(words: list[str], program: Program) -> int:
 def build_parser(words: Sequence[str], program: Program, *, complete: bool = False) -> Parser:
     """The parser with the arguments of the commands that ``words`` name; of all, when ``complete``."""
     parser = Parser(prog=program.name, description=program.description, epilog=program.examples)
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    version = f"mlcommons-box {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="show the version and exit")
     # Without 'prog', argparse formats a usage line only to find it, and loads shutil for that.
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=program.name)
     # With every command declared, each with its own parser, declaring takes longer than checking a box.

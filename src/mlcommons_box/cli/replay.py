@@ -15,9 +15,11 @@ from pathlib import Path
 from mlcommons_box import execution
 from mlcommons_box.cache import cache_directory
 from mlcommons_box.cli.arguments import (
+    add_ca_bundle,
     add_platform,
     add_recorded_run,
     add_verbosity,
+    ca_bundle,
     recorded_run,
     run_store,
     verbosity,
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_recorded_run(parser)
     add_platform(parser)
+    add_ca_bundle(parser)
     parser.add_argument(
         "--into", metavar="DIR", type=Path, help="the fresh workspace; it must not exist (default: a temporary one)"
     )
@@ -68,7 +71,9 @@ def execute(arguments: argparse.Namespace) -> int:
     box = definitions.load_box()
     platform = pinned(select_platform(definitions, box, arguments.platform or record.platform), record)
     runner = runner_for(platform)
-    plan = prepared_replay(record, box, platform, arguments.into, runner, trees)
+    plan = prepared_replay(
+        record, box, platform, runner, trees, into=arguments.into, ca_bundle=ca_bundle(arguments)
+    )
     workspace = plan.workspace
     terminal.step(f"{record.run}: replaying {record.id} with the {platform.runner} runner in {workspace}")
     outcome = execution.execute(plan, runner, _ReplayObserver(terminal))

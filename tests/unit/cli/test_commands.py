@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from mlcommons_box import __version__
+from mlcommons_box.cli import parsing
 from mlcommons_box.cli.drop_in import docker, singularity
 from mlcommons_box.cli.main import main
 from mlcommons_box.cli.parsing import COMMANDS
@@ -49,6 +51,41 @@ def mlbox(capsys: pytest.CaptureFixture[str]) -> Call:
 def test_version(mlbox: Call) -> None:
     result = mlbox("--version")
     assert (result.status, result.out) == (0, f"mlcommons-box {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [["validate"], ["validate", "--no-such"], ["no-such-command"], ["--help"]])
+def test_the_version_goes_before_all_that_follows(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version", *words])
+    assert caught.value.code == 0
+    assert capsys.readouterr() == (f"mlcommons-box {__version__}\n", "")
+
+
+@pytest.mark.parametrize(("words", "same"), [(["help"], ["--help"]), (["help", "gc"], ["gc", "--help"])])
+def test_help_is_a_word_too(words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for each in (words, same):
+        with pytest.raises(SystemExit) as caught:
+            main(each)
+        assert caught.value.code == 0
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+    assert said[0].out.startswith(f"usage: mlbox {'gc ' if 'gc' in words else '['}")
+
+
+def test_help_builds_the_parser_of_the_named_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(name: str) -> object:
+        loaded.append(name)
+        return import_module(f"mlcommons_box.cli.{name}")
+
+    monkeypatch.setattr(parsing, "_command_module", load)
+    for words in (["help", "gc"], ["--version", "gc"], ["gc", "--help"]):
+        loaded.clear()
+        with pytest.raises(SystemExit):
+            main(words)
+        assert loaded == ["gc"]
 
 
 def test_without_arguments_the_help_is_shown(mlbox: Call) -> None:

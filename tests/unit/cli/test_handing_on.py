@@ -9,7 +9,10 @@ import pytest
 from mlcommons_box.cli import export
 from mlcommons_box.cli.main import main
 from mlcommons_box.errors import EX_CANNOT_CREATE, EX_CONFIGURATION, EX_UNAVAILABLE, EX_USAGE
+from mlcommons_box.report import crate
+from mlcommons_box.report.crate_data import Held
 from mlcommons_box.run_store import RunStore
+from tests.conftest import write_files
 from tests.recorded_runs import recorded
 
 Capture = pytest.CaptureFixture[str]
@@ -98,6 +101,34 @@ class TestExport:
         taken.write_text("taken")
         assert main(["export", f"--workspace={store.workspace}", "-o", str(taken)]) == EX_CANNOT_CREATE
         assert taken.read_text() == "taken"
+
+    @pytest.mark.parametrize(("place", "status"), [(".", 0), ("/", EX_CANNOT_CREATE), ("..", EX_CANNOT_CREATE)])
+    def test_the_directory_itself(
+        self, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, status: int
+    ) -> None:
+        class Written:
+            """An object that has a file, and no packages behind it."""
+
+            def __init__(self, *_: object) -> None:
+                self.crate = self
+                self.directories: list[str] = []
+
+            def describe(self, records: object) -> None:
+                pass
+
+            def add_run(self, record: object) -> list[Held]:
+                return []
+
+            def write(self, directory: Path) -> None:
+                write_files(directory, {"ro-crate-metadata.json": "{}"})
+
+        monkeypatch.setattr(crate, "_Crate", Written)
+        monkeypatch.setattr(export, "find_spec", lambda name: name)
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        assert main(["export", f"--workspace={store.workspace}", "-o", place]) == status
+        made = {path.name for path in (tmp_path / "here").iterdir()}
+        assert made == (set() if status else {"ro-crate-metadata.json"})
 
     def test_a_run_that_goes_on_is_left_out(self, tmp_path: Path, capsys: Capture) -> None:
         store = RunStore(tmp_path)

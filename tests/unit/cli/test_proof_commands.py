@@ -212,7 +212,7 @@ class TestLock:
         assert (status, out) == (0, "")
         assert "local is locked in mlbox.lock" in err
         assert read_lock(bench.root) == {"local": PYTHON}
-        assert len(bench.player.prepared) == 1
+        assert not bench.player.prepared, "what is there is locked as it is"
         assert mlbox("lock", "--check")[:2] == (0, "")
         bench.player.image = {**PYTHON, "packages": {"numpy": "2.0"}}
         status, out, _ = mlbox("lock", "--check")
@@ -221,6 +221,15 @@ class TestLock:
         assert read_lock(bench.root) == {"local": PYTHON}
         assert mlbox("lock")[0] == 0
         assert mlbox("lock", "--check")[0] == 0
+
+    def test_what_is_not_there_yet_is_prepared_but_not_to_compare_it(self, bench: Bench, mlbox: Call) -> None:
+        bench.player.image = {}
+        status, _, err = mlbox("lock", "--check")
+        assert status == EX_CONFIGURATION
+        assert "nothing to compare with the lock" in err
+        assert not bench.player.prepared
+        assert mlbox("lock")[0] == EX_CONFIGURATION
+        assert len(bench.player.prepared) == 1
 
     def test_other_platforms_stay(self, bench: Bench, mlbox: Call) -> None:
         write_files(bench.root, {"mlbox.lock": '{"schema_version": 1, "platforms": {"docker": {"id": "x"}}}'})

@@ -340,9 +340,9 @@ class TestShow:
         evil = "\x1b]0;mine\x07\r\n\udcff"
         parameter = {"name": evil, "direction": evil, "path": evil}
         for changes in ({"run": evil, "platform": evil}, {"reason": evil, "box": evil, "native_id": evil}):
-            put("bbbbbbbb", **changes, plan={"parameters": [parameter]}, commands=(evil,))
+            record = put("bbbbbbbb", **changes, plan={"parameters": [parameter]}, commands=(evil,))
             put("cccccccc", **{**changes, **RUNNING, "supervisor": ELSEWHERE})
-            for words in (["show"], ["runs"], ["status"], ["status", "bbbbbbbb"], ["gc", "--keep=0", "--dry-run"]):
+            for words in (["show"], ["runs"], ["status"], ["status", record.id], ["gc", "--keep=0", "--dry-run"]):
                 result = mlbox(*words)
                 assert result.status == 0
                 assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.out)
@@ -363,7 +363,7 @@ def test_no_name_in_a_valid_box_steers_the_terminal(
             f"platforms/{name}.yaml": "schema_version: 1.0.0\nschema_type: mlbox_docker\nimage: a/b\n"
             "docker_runtime: docker\n",
             f"sweeps/{name}.yaml": "schema_version: 1.1.0\nschema_type: mlbox_sweep\nrun: copy\n"
-            'method: grid\nparameters_file: source\nparameters: {"rate\\x1b[2J": [1]}\n',
+            "method: grid\nparameters_file: source\nparameters: {rate: [1]}\n",
         }
     )
     monkeypatch.chdir(root)

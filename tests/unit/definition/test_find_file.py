@@ -29,6 +29,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     elsewhere.mkdir()
     (elsewhere / "mine.yaml").touch()
     (elsewhere / "train").mkdir()
+    (elsewhere / "test").touch()
+    (root / "bye").touch()
     monkeypatch.chdir(elsewhere)
     return root
 
@@ -41,7 +43,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./run/../run/train.yaml", "run/train.yaml"),
         ("train", "run/train.yaml"),  # a short name, even beside a directory of that name
         ("train.yaml", "run/train.yaml"),
-        ("test", "run/test.yml"),
+        ("test", "run/test.yml"),  # even beside a program of that name
         ("a.b", "run/a.b.yaml"),
         ("no suffix", "run/no suffix"),
         ("alice/hello", "run/alice/hello.yaml"),  # a nested name

@@ -1,15 +1,12 @@
-"""Writes ``docs/reference/python-api.md`` from the public names and their docstrings; ``--check`` only compares."""
+"""Makes ``docs/reference/python-api.md`` of the public names and their docstrings, for :mod:`update_reference`."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import sys
-from pathlib import Path
 
 import mlcommons_box
 
-PAGE = Path(__file__).parents[1] / "docs/reference/python-api.md"
 INTRODUCTION = """\
 # Python interface
 
@@ -40,8 +37,8 @@ value. Everything else in the package may change with any release.
 """
 
 
-def page() -> str:
-    """The whole page."""
+def python_page() -> str:
+    """The page of the Python interface."""
     names = [name for name in mlcommons_box.__all__ if not name.startswith("_")]
     functions = [name for name in names if name.islower()]
     classes = [name for name in names if not name.islower()]
@@ -102,16 +99,3 @@ def _prose(text: str) -> str:
     """The markup of docstrings as Markdown."""
     text = re.sub(r":\w+:`[~.]*(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
     return re.sub(r"(?<=[.;:])  (?=\S)", " ", text.replace("``", "`"))
-
-
-def main() -> None:
-    """Write the page, or fail when it would change."""
-    made = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(made, "utf-8")
-    elif PAGE.read_text("utf-8") != made:
-        sys.exit(f"{PAGE.name} is not what the docstrings say; run 'make reference'")
-
-
-if __name__ == "__main__":
-    main()
