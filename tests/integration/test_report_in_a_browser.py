@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from mlcommons_box.run_store import RunStore
 from tests.integration.chromium import Chromium
 from tests.integration.test_command_line import mlbox
-from tests.recorded_runs import HOSTILE, hostile, put, recorded, trial, with_steps
+from tests.recorded_runs import HOSTILE, hostile, parameter, put, recorded, trial, with_steps
 
 pytestmark = pytest.mark.engine("chromium")
 WIDE, PHONE = (1440, 900), (390, 844)
@@ -205,3 +206,39 @@ def test_no_runs_are_a_report_too(browser: Chromium, tmp_path: Path) -> None:
     browser.window(*PHONE)
     browser.open(file)
     assert "There are no runs yet" in browser.value("document.querySelector('main').innerText")
+
+
+MAIN = "document.getElementById('main').textContent"
+
+
+def test_what_is_left_out_is_said(browser: Chromium, tmp_path: Path) -> None:
+    """A record that is too large for a page: its numbers say what they do not show."""
+    store = RunStore(tmp_path / "workspace")
+    large = recorded(
+        1,
+        store,
+        metrics={f"metric-{number:03}": number for number in range(201)},
+        machine={"entries": list(range(501))},
+        plan={"parameters": [parameter(f"p-{number:03}", "input", store.workspace) for number in range(502)]},
+    )
+    steps = "".join(
+        json.dumps({f"curve-{number:02}": number + step for number in range(26)}) + "\n" for step in range(3)
+    )
+    put(store, large, "metrics.jsonl", steps)
+    records = [with_steps(store, recorded(2 + number, store, run=f"run-{number:03}"), 3) for number in range(210)]
+    store.write(large, *records)
+    page = made(store.workspace, tmp_path / "report.html")
+    browser.open(page, f"run/{large.id}")
+    text = browser.value(MAIN)
+    for said in ("1 metric more", "… (1 more)", "… (2 more)", "12 metrics more: see", "2 metrics more: left out"):
+        assert said in text, said
+    browser.open(page, "pipeline")
+    assert "Left out: 61 run configurations" in browser.value(MAIN)
+    browser.open(page, "curves")
+    browser.wait(f"{MAIN}.includes('and 11 more: find them by a word')")
+    browser.value(
+        "[...document.querySelectorAll('button')].find((each) => each.textContent.startsWith('all')).click()"
+    )
+    assert "Choose" not in browser.value(MAIN)
+    browser.value("document.querySelectorAll('.pick input:not(:checked)')[0].click()")
+    assert "Of the 31 runs that are chosen, the newest 30 are drawn." in browser.value(MAIN)

@@ -191,13 +191,5 @@ def test_what_cannot_be_replayed_leaves_no_workspace(bench: Bench, tmp_path: Pat
     edited("build/train.py", "print(1)", "print(2)")(bench)
     box, trees, fresh = load_box(bench.root), TreeStore(bench.workspace), tmp_path / "fresh"
     with pytest.raises(ConfigurationError, match="cannot be replayed"):
-        prepared_replay(
-            record,
-            load_box(bench.root),
-            bench.platform,
-            bench.runner,
-            trees,
-            into=tmp_path / "fresh",
-            ca_bundle=None,
-        )
-    assert not (tmp_path / "fresh").exists()
+        prepared_replay(record, box, bench.platform, bench.runner, trees, into=fresh, ca_bundle=None)
+    assert not fresh.exists()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mlcommons_box.errors import ConfigurationError
-from mlcommons_box.report import html_data
+from mlcommons_box.report import html_data, html_pipeline, run_files
 from mlcommons_box.report.html import is_report, report_html
 from mlcommons_box.report.html_data import page_data, plain
 from mlcommons_box.report.html_pipeline import pipeline_data
@@ -133,6 +133,24 @@ class TestData:
         assert curve["columns"]["epoch"] == curve["steps"]
         assert len(curve["columns"]["loss"]) == len(curve["steps"]) <= 41
 
+    def test_curves_and_metrics_that_have_no_room_are_counted(
+        self, store: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(html_data, "_MOST_CURVES", 1)
+        monkeypatch.setattr(run_files, "_MOST_NAMES", 3)
+        record = recorded(1, store, metrics={"a": 1, "text": "x", "b": 2, "c": 3, "d": 4})
+        (run,) = data_of(store, with_steps(store, record, 4))["runs"]
+        assert (list(run["curves"]["columns"]), run["curves"]["left_out"]) == (["epoch"], 1)
+        assert (run["metrics"], run["metrics_left_out"]) == ({"a": 1, "b": 2}, 2)
+
+    def test_entries_that_have_no_room_are_counted_in_their_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(html_data, "_MOST_ENTRIES", 2)
+        assert plain([1, 2]) == [1, 2]
+        assert plain(["a", "b", "c", "d"]) == ["a", "b", "… (2 more)"]
+        assert plain({"a": 1, "b": 2}) == {"a": 1, "b": 2}
+        assert plain({"a": 1, "b": 2, "c": 3}) == {"a": 1, "b": 2, "…": "1 more"}
+        assert next(iter(plain({"x" * 30_000: 1}))).endswith("… (30000 characters)")
+
     def test_one_step_is_no_curve(self, store: RunStore) -> None:
         (run,) = data_of(store, with_steps(store, recorded(1, store), 1))["runs"]
         assert run["curves"] is None
@@ -194,5 +212,14 @@ class TestPipeline:
         graph = pipeline_data([one, other], str(store.workspace))
         assert [line["title"] for line in graph["lines"] if line["is_part"]] == ["data → data/images"]
 
+    def test_run_configurations_that_have_no_room_are_counted(
+        self, store: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(html_pipeline, "_MOST_RUNS", 2)
+        graph = pipeline_data([recorded(number, store, run=f"run-{number}") for number in range(5)], "")
+        assert [node["name"] for node in graph["nodes"] if node["kind"] == "run"] == ["run-3", "run-4"]
+        assert graph["runs_left_out"] == 3
+
     def test_nothing_is_a_pipeline_too(self, store: RunStore) -> None:
-        assert pipeline_data([], "")["nodes"] == []
+        graph = pipeline_data([], "")
+        assert (graph["nodes"], graph["runs_left_out"]) == ([], 0)

@@ -59,7 +59,7 @@ class TerminalObserver:
             self.display.stop()
             self.display = None
         if self.what:
-            self.terminal.success(f"{self.what}: {time.monotonic() - self.began:.1f} s")
+            self.terminal.success(f"{self.what}: {duration_text(time.monotonic() - self.began)}")
             self.what = ""
 
     def started(self, native_id: str) -> None:

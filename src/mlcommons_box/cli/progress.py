@@ -17,6 +17,7 @@ from mlcommons_box.errors import BoxError, Interrupted
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.report.problems import one_line
+from mlcommons_box.report.records import duration_text
 from mlcommons_box.runners.interface import Observer, Runner
 
 _LISTED = 8
@@ -108,7 +109,7 @@ class OneByOne:
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             self.terminal.note(f"not started: {', '.join(names[:_LISTED])}{more}")
-        self.terminal.step(f"{summary(ends)} in {time.monotonic() - self.began:.1f} s")
+        self.terminal.step(f"{summary(ends)} in {duration_text(time.monotonic() - self.began)}")
 
 
 class SideBySide(OneByOne):

@@ -50,12 +50,14 @@ def page_data(
     left = _ALL_LOG_BYTES
     runs = []
     for record in newest:
+        metrics = dict(numbers_in(record.metrics))
         logs = _logs(record, store, left)
         left -= sum(len(each["text"]) for each in logs.values())
         runs.append(
             {
                 **plain(as_data(record)),
-                "metrics": dict(numbers_in(record.metrics)),
+                "metrics": metrics,
+                "metrics_left_out": sum(map(is_number, record.metrics.values())) - len(metrics),
                 "duration": duration_of(record, now),
                 "logs": logs,
                 "curves": curves.get(record.id),
@@ -77,7 +79,7 @@ def page_data(
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A stranger's data within our limits."""
+    """A stranger's data within our limits; what is left out is said in its place."""
     if isinstance(value, str):
         return value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}… ({len(value)} characters)"
     if value is None or isinstance(value, bool) or is_number(value):
@@ -85,12 +87,17 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth >= _DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        return {
-            str(name)[:_LONGEST_TEXT]: plain(each, depth + 1) for name, each in list(value.items())[:_MOST_ENTRIES]
-        }
+        entries = list(value.items())[:_MOST_ENTRIES]
+        more = {"…": _more(len(value))} if len(value) > _MOST_ENTRIES else {}
+        return {**{plain(str(name)): plain(each, depth + 1) for name, each in entries}, **more}
     if isinstance(value, list | tuple):
-        return [plain(each, depth + 1) for each in value[:_MOST_ENTRIES]]
+        more_items = [f"… ({_more(len(value))})"] if len(value) > _MOST_ENTRIES else []
+        return [*(plain(each, depth + 1) for each in value[:_MOST_ENTRIES]), *more_items]
     return plain(_text(value))
+
+
+def _more(count: int) -> str:
+    return f"{count - _MOST_ENTRIES} more"
 
 
 def _text(value: Any) -> str:
@@ -113,6 +120,7 @@ def _curves(records: Sequence[RunRecord], store: RunStore) -> dict[str, dict[str
     """The curves of every run that has more than one step, by its id: a column of numbers for each metric.
 
     ``every`` says that each n-th step is shown, and always the last one.  ``steps`` are their numbers from 1.
+    ``left_out`` counts the metrics that have no room.
     """
     steps = {record.id: found for record in records if len(found := steps_of(store, record.id)) > 1}
     names = {
@@ -128,6 +136,7 @@ def _curves(records: Sequence[RunRecord], store: RunStore) -> dict[str, dict[str
             chosen.append(len(found) - 1)
         curves[run_id] = {
             "every": every,
+            "left_out": max(0, len(names[run_id]) - _MOST_CURVES),
             "steps": [number + 1 for number in chosen],
             "columns": {
                 name: [found[number].get(name) for number in chosen] for name in names[run_id][:_MOST_CURVES]

@@ -21,8 +21,12 @@ _MOST_LETTERS = {"run": 21, "data": 23}
 
 
 def pipeline_data(records: Sequence[RunRecord], workspace: str) -> dict[str, Any]:
-    """Nodes with their places, and lines as SVG draws them.  Of ``records``, later ones started later."""
-    latest = _latest(records)
+    """Nodes with their places, and lines as SVG draws them.  Of ``records``, later ones started later.
+
+    ``runs_left_out`` counts the run configurations that have no room: those that did not run for the longest time.
+    """
+    every = _latest(records)
+    latest = sorted(every[-_MOST_RUNS:], key=lambda record: record.started_at)
     nodes = [
         {"kind": "run", "name": record.run, "text": _cut(record.run, "run"), "run": record.id} for record in latest
     ]
@@ -44,7 +48,7 @@ def pipeline_data(records: Sequence[RunRecord], workspace: str) -> dict[str, Any
         edges |= {(numbers[place], numbers[each]): True for each in wanted.holding(place) if each != place}
     for place in sides["input"]:
         edges |= {(numbers[each], numbers[place]): True for each in written.holding(place) if each != place}
-    return _drawn(nodes, edges)
+    return {**_drawn(nodes, edges), "runs_left_out": len(every) - len(latest)}
 
 
 def _latest(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -55,7 +59,7 @@ def _latest(records: Sequence[RunRecord]) -> list[RunRecord]:
             if (record.group.get("kind") == "sweep") is is_trial:
                 found.pop(record.run, None)
                 found[record.run] = record
-    return sorted(list(found.values())[-_MOST_RUNS:], key=lambda record: record.started_at)
+    return list(found.values())
 
 
 def _drawn(nodes: list[dict[str, Any]], edges: Mapping[tuple[int, int], bool]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 // Learning curves: one metric of several runs, or all metrics of one.
 
 const MOST_LINES = 30;
+const MOST_LISTED = 200;
+const MOST_SMALL = 12;
 const curves = { metric: null, x: "", isLogarithmic: false, smoothing: 0, words: "" };
 
 // Names by which a task may number its steps.
@@ -17,7 +19,8 @@ function curvesView() {
   const metrics = names.filter((name) => !isStep(name));
   if (!names.includes(curves.metric)) curves.metric = (metrics.length ? metrics : names)[0];
   if (!table.chosen.size) able.filter((run) => run.curves.columns[curves.metric]).slice(0, 8).forEach((run) => table.chosen.add(run.id));
-  const drawn = () => able.filter((run) => table.chosen.has(run.id) && run.curves.columns[curves.metric]).slice(0, MOST_LINES);
+  const chosen = () => able.filter((run) => table.chosen.has(run.id) && run.curves.columns[curves.metric]);
+  const drawn = () => chosen().slice(0, MOST_LINES);
   const place = make("div", {});
   const legend = make("div", { class: "picker" });
   const note = make("p", { class: "muted small" });
@@ -29,7 +32,13 @@ function curvesView() {
     forgetCharts();
     showLegend();
     const every = Math.max(1, ...drawn().map((run) => run.curves.every));
-    note.textContent = every > 1 ? `Of the longest curve every ${every}th step is drawn, and the last one.` : "";
+    const most = chosen().length;
+    const leftOut = Math.max(0, ...drawn().map((run) => run.curves.left_out));
+    note.textContent = [
+      most > MOST_LINES && `Of the ${most} runs that are chosen, the newest ${MOST_LINES} are drawn.`,
+      every > 1 && `Of the longest curve every ${every}th step is drawn, and the last one.`,
+      leftOut > 0 && `A run here has ${countText(leftOut, "metric")} more, left out of this report.`,
+    ].filter(Boolean).join(" ");
   }
 
   const options = () => lineOptions(
@@ -40,7 +49,8 @@ function curvesView() {
   function showLegend() {
     const lines = drawn();
     const words = curves.words.toLowerCase();
-    legend.replaceChildren(...able.filter((run) => textOf(run).includes(words)).slice(0, 200).map((run) => {
+    const found = able.filter((run) => textOf(run).includes(words));
+    legend.replaceChildren(...found.slice(0, MOST_LISTED).map((run) => {
       const index = lines.indexOf(run);
       const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
       if (index >= 0) {
@@ -55,6 +65,7 @@ function curvesView() {
       } });
       return make("div", { class: "pick" }, box, swatch, linkTo(run), make("span", { class: "number muted" }, last === undefined ? "" : valueText(last)));
     }));
+    if (found.length > MOST_LISTED) legend.append(make("p", { class: "muted small" }, `and ${found.length - MOST_LISTED} more: find them by a word`));
   }
 
   const choose = (runs) => {
@@ -104,10 +115,17 @@ function smoothed(points, weight) {
 function curvesOf(run) {
   const names = Object.keys(run.curves.columns);
   const metrics = names.filter((name) => !isStep(name));
-  return make("div", { class: "small-charts" }, (metrics.length ? metrics : names).slice(0, 12).map((name, index) => make("figure", {},
+  const all = metrics.length ? metrics : names;
+  const more = Math.max(0, all.length - MOST_SMALL);
+  const charts = make("div", { class: "small-charts" }, all.slice(0, MOST_SMALL).map((name, index) => make("figure", {},
     make("figcaption", {}, name),
     chart(`${name} by step`, 170, () => ({
       ...lineOptions([{ name, look: { color: lineLook(index).color, type: "solid" }, points: pointsOf(run, name, "") }], { x: "", y: "" }),
       grid: { left: 4, right: 10, top: 10, bottom: 4, containLabel: true },
     })))));
+  const notes = [
+    more > 0 && `${countText(more, "metric")} more: see the view Learning curves.`,
+    run.curves.left_out > 0 && `${countText(run.curves.left_out, "metric")} more: left out of this report.`,
+  ].filter(Boolean).join(" ");
+  return [charts, notes && make("p", { class: "muted small" }, notes)];
 }

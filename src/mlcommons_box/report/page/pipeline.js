@@ -1,7 +1,7 @@
 // The pipeline: the latest run of every run configuration with its state, and the data that joins them.
 
 function pipelineView() {
-  const { nodes, lines, width, height } = REPORT.pipeline;
+  const { nodes, lines, width, height, runs_left_out: leftOut } = REPORT.pipeline;
   const line = ({ path, is_part: isPart, title }) =>
     draw("path", { class: isPart ? "line part" : "line", d: path, "marker-end": "url(#arrow)" }, draw("title", {}, title));
   const data = ({ name, text, x, y, width: wide, height: high }) =>
@@ -31,7 +31,8 @@ function pipelineView() {
   ]);
   return [
     heading(1, "Pipeline", { tabindex: "-1" }),
-    panel("", {}, make("p", { class: "muted small" }, "The latest run of every run configuration, with what it reads and writes; a dashed line joins data with a part of it."),
+    panel("", {}, make("p", { class: "muted small" }, "The latest run of every run configuration, with what it reads and writes; a dashed line joins data with a part of it.",
+      leftOut > 0 && ` Left out: ${countText(leftOut, "run configuration")} whose latest run is older.`),
       make("div", { class: "scroll plain-scroll", tabindex: "0", role: "region", "aria-label": "Pipeline" }, picture)),
     panel("Latest runs", {}, plainTable(["Run", "Status", "Task", "Started (UTC)", "Duration"], rows, { label: "Latest runs" })),
   ];

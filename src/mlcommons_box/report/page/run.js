@@ -20,7 +20,8 @@ function runView(run) {
         ["Started by", `mlbox ${run.tool_version}, process ${valueText(run.supervisor?.pid)} of ${valueText(run.supervisor?.host)}`],
         ["Up to date", run.unproved === null ? "proved" : run.unproved && `not proved: ${run.unproved}`],
       ])),
-      Object.keys(run.metrics).length > 0 && panel("Metrics", {}, valuesTable(Object.entries(run.metrics), "Metric")),
+      Object.keys(run.metrics).length > 0 && panel("Metrics", {}, valuesTable(Object.entries(run.metrics), "Metric"),
+        run.metrics_left_out > 0 && make("p", { class: "muted small" }, `${countText(run.metrics_left_out, "metric")} more: left out of this report.`)),
       hyperparameters(run)),
     run.curves && panel("Learning curves", {}, curvesOf(run)),
     panel("Parameters", {}, parametersTable(run, plan)),
@@ -48,6 +49,7 @@ function parametersTable(run, plan) {
   const parameters = Array.isArray(plan.parameters) ? plan.parameters : [];
   if (!parameters.length) return make("p", { class: "muted" }, "The task has no parameters.");
   const rows = parameters.map((each) => {
+    if (!isObject(each)) return ["", each, "", "", "", ""]; // says how many more there are
     const found = (each.direction === "output" ? run.outputs : run.inputs)?.[each.name];
     const held = isObject(found) ? found : {};
     const files = typeof held.files === "number" && held.kind === "directory" ? `, ${countText(held.files, "file")}` : "";
