@@ -170,6 +170,22 @@ class TestValidate:
         assert (result.status, result.out) == (0, "")
         assert "echo 0.1.0 is valid: 1 task, 1 run, 0 platforms" in result.err
 
+    def test_several_boxes_are_checked_at_once(self, make_box: MakeBox, mlbox: Call, tmp_path: Path) -> None:
+        good = make_box(name="good")
+        bad = make_box({"workspace/in.txt": None}, name="bad")
+        worse = make_box({"tasks/copy.yaml": "a: 1\n"}, name="worse")
+        result = mlbox("validate", good, bad)
+        assert result.status == EX_MISSING_INPUT
+        assert result.out.count("error: ") == 1
+        assert "echo 0.1.0 is valid" in result.err
+        assert mlbox("validate", good, worse, bad).status == EX_DEFINITION
+        reports = json.loads(mlbox("validate", "--json", good, bad).out)
+        assert [(report["valid"], report["box"]) for report in reports] == [(True, str(good)), (False, str(bad))]
+        assert json.loads(mlbox("validate", "--json", good).out)["valid"]
+        for words in ((good, tmp_path / "none"), (good, bad, f"--workspace={tmp_path}"), (good, f"--mlbox={bad}")):
+            result = mlbox("validate", *words)
+            assert (result.status, result.out) == (EX_USAGE, "")
+
     def test_five_mistakes_are_reported_at_once_at_their_places(self, make_box: MakeBox, mlbox: Call) -> None:
         task, run = make_box_files(make_box)
         root = make_box(
@@ -390,15 +406,16 @@ class TestDropIn:
 
 
 def test_our_own_defect_is_70_and_leaves_a_crash_file(
-    mlbox: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_box: MakeBox, mlbox: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import tempfile
 
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "crashes").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "crashes"))
     monkeypatch.setattr("mlcommons_box.cli.validate.check_box", lambda *_, **__: 1 / 0)
-    result = mlbox("validate")
+    result = mlbox("validate", make_box())
     assert result.status == EX_SOFTWARE
-    (crash,) = tmp_path.iterdir()
+    (crash,) = (tmp_path / "crashes").iterdir()
     assert str(crash) in result.err
     assert "ZeroDivisionError" in crash.read_text()
     assert "Traceback" not in result.err
