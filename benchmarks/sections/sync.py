@@ -15,7 +15,8 @@ from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.host import SSH_CONFIG_VARIABLE, Login, SshHost
 from mlcommons_box.model import Platform, SshOptions
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.runners.transfer import find, send
+from mlcommons_box.runners.there import find
+from mlcommons_box.runners.transfer import send
 
 TITLE = "Bringing a box to a host"
 MEANING = """\

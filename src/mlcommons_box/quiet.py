@@ -11,13 +11,13 @@ from mlcommons_box.errors import BoxError
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
-from mlcommons_box.runners.interface import Observer
+from mlcommons_box.runners.interface import Observer, Unheard
 
 Output = Callable[[Stream, str], object]
 """Is called with the name of a stream, ``stdout`` or ``stderr``, and with what a task has written to it."""
 
 
-class QuietObserver:
+class QuietObserver(Unheard):
     """Hands what one task writes, as text, to a function, if there is one."""
 
     def __init__(self, on_output: Output | None = None) -> None:
@@ -27,18 +27,6 @@ class QuietObserver:
             "stdout": decoder("replace"),
             "stderr": decoder("replace"),
         }
-
-    def preparing(self, what: str) -> None:
-        """Nobody looks on."""
-
-    def preparation_output(self, chunk: bytes) -> None:
-        """Nobody looks on."""
-
-    def prepared(self) -> None:
-        """Nobody looks on."""
-
-    def started(self, native_id: str) -> None:
-        """Nobody looks on."""
 
     def output(self, stream: Stream, chunk: bytes) -> None:
         """A character may come in two pieces."""

@@ -21,7 +21,8 @@ from mlcommons_box.contract.scene import BOX, eventually, is_alive
 from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import plan_run
-from mlcommons_box.runners.job import Asks, Job, job_script
+from mlcommons_box.runners.job import Asks, Job
+from mlcommons_box.runners.job_script import job_script
 from mlcommons_box.runners.local import LocalRunner
 from mlcommons_box.value import replace
 from tests.conftest import write_files

@@ -15,7 +15,8 @@ from mlcommons_box.host import Login, SshHost
 from mlcommons_box.model import Platform, SshOptions
 from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.runners.submitted_run import outputs_of
-from mlcommons_box.runners.transfer import bring_back, find, missing_there, send
+from mlcommons_box.runners.there import find
+from mlcommons_box.runners.transfer import bring_back, missing_there, send
 from mlcommons_box.value import replace
 from tests.conftest import MakeBox, write_files
 

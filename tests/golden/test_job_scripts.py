@@ -12,10 +12,10 @@ from mlcommons_box.command import Command
 from mlcommons_box.definition.loader import load_box, load_platform, load_run_configuration
 from mlcommons_box.model import Platform
 from mlcommons_box.planning import RunPlan, plan_run
-from mlcommons_box.runners import job
+from mlcommons_box.runners import job, job_script
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.ssh import SshRunner
-from mlcommons_box.runners.transfer import There
+from mlcommons_box.runners.there import There
 from tests.conftest import MakeBox
 from tests.golden.container_plans import RUN_ID
 
@@ -48,7 +48,7 @@ def script(root: Path, where: There | None = None, timeout: float | None = None)
     runner, plan = runner_and_plan(root, timeout)
     text, _ = runner._script(plan, where or there())
     for name in ("_FRAME", "_PREPARE", "_RUN"):
-        text = text.replace(getattr(job, name), f"{name[1:]}")
+        text = text.replace(getattr(job_script, name), f"{name[1:]}")
     return text.replace(machine.SCRIPT, "MACHINE")
 
 
@@ -287,7 +287,7 @@ def test_odd_values_are_one_word_each(make_box: MakeBox, inner: str) -> None:
 
 
 def test_the_comment_at_the_top_stays_one_line() -> None:
-    assert job._comment("a\nb $(x)\t\u2028c") == "a b $(x) c"
+    assert job_script._comment("a\nb $(x)\t\u2028c") == "a b $(x) c"
 
 
 def test_the_time_limit_is_in_whole_seconds_and_never_0(make_box: MakeBox) -> None:

@@ -13,11 +13,10 @@ from mlcommons_box.definition.loader import load_box, load_run_configuration
 from mlcommons_box.errors import Problem
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan, plan_run
-from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.identity import Identity
-from mlcommons_box.runners.interface import Observer, Outcome, Runner
+from mlcommons_box.runners.interface import Observer, Outcome, Runner, Unheard
 from mlcommons_box.up_to_date import Checker, LastRuns, Verdict
 from tests.conftest import write_files
 
@@ -58,25 +57,6 @@ output_binding: {model: $WORKSPACE/model, log: $WORKSPACE/out/log.txt}
 LOCAL = Platform(name="local", runner="local", options=LocalOptions())
 PYTHON = {"python": "3.11.7", "packages": {"numpy": "1.26.0"}}
 GOOD = Outcome(status="succeeded", exit_status=0)
-
-
-class Silent:
-    """An observer that is told everything, and keeps nothing."""
-
-    def preparing(self, what: str) -> None:
-        """Nothing to do."""
-
-    def preparation_output(self, chunk: bytes) -> None:
-        """Nothing to do."""
-
-    def prepared(self) -> None:
-        """Nothing to do."""
-
-    def started(self, native_id: str) -> None:
-        """Nothing to do."""
-
-    def output(self, stream: Stream, chunk: bytes) -> None:
-        """Nothing to do."""
 
 
 def train(plan: RunPlan) -> Outcome:
@@ -170,7 +150,7 @@ class Bench:
     def run(self, plan: RunPlan | None = None) -> RunRecord:
         """Run it, and read its record."""
         plan = plan or self.plan()
-        execution.execute(plan, self.runner, Silent())
+        execution.execute(plan, self.runner, Unheard())
         return self.store.read(plan.id)
 
     def why(self, plan: RunPlan | None = None) -> Verdict:

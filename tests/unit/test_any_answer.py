@@ -43,7 +43,8 @@ from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.sent_files import noted
 from mlcommons_box.runners.slurm_failures import refusal, trouble
 from mlcommons_box.runners.slurm_queue import SlurmBackend, job_state
-from mlcommons_box.runners.transfer import Output, bring_back, find, missing_there
+from mlcommons_box.runners.there import find
+from mlcommons_box.runners.transfer import Output, bring_back, missing_there
 from tests.conftest import ECHO_BOX, MakeBox, write_files
 from tests.unit.definition.hypothesis_settings import quick_or_thorough
 from tests.unit.test_any_file import within_bounds

@@ -26,7 +26,7 @@ from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Stream
 from mlcommons_box.record import SCHEMA_VERSION, RunRecord, Supervisor, ended, new_record, plan_data
 from mlcommons_box.run_store import RunStore
-from mlcommons_box.runners.interface import Observer, Outcome
+from mlcommons_box.runners.interface import Observer, Outcome, Unheard
 from mlcommons_box.value import as_data, replace
 from tests.conftest import MakeBox
 
@@ -215,22 +215,12 @@ class FakeRunner:
         return self.ending
 
 
-class Nobody:
-    """An observer who is told nothing."""
-
-    def preparing(self, what: str) -> None: ...
-    def preparation_output(self, chunk: bytes) -> None: ...
-    def prepared(self) -> None: ...
-    def started(self, native_id: str) -> None: ...
-    def output(self, stream: Stream, chunk: bytes) -> None: ...
-
-
 class TestExecution:
     """The record is there before the run, and says how it ended, however that was."""
 
     def test_it_runs_before_the_start_and_has_succeeded_at_the_end(self, plan: RunPlan, store: RunStore) -> None:
         runner = FakeRunner(store, Outcome(status="succeeded", exit_status=0))
-        execution.execute(plan, runner, Nobody())  # type: ignore[arg-type]
+        execution.execute(plan, runner, Unheard())  # type: ignore[arg-type]
         before, during = runner.seen
         assert (before.status, before.native_id, before.ended_at) == ("running", None, None)
         assert (during.status, during.native_id) == ("running", "native")
@@ -259,9 +249,9 @@ class TestExecution:
         runner = FakeRunner(store, ending)
         if isinstance(ending, BaseException):
             with pytest.raises(type(ending)):
-                execution.execute(plan, runner, Nobody())  # type: ignore[arg-type]
+                execution.execute(plan, runner, Unheard())  # type: ignore[arg-type]
         else:
-            execution.execute(plan, runner, Nobody())  # type: ignore[arg-type]
+            execution.execute(plan, runner, Unheard())  # type: ignore[arg-type]
         record = store.read(plan.id)
         assert (record.status, record.exit_status) == (status, exit_status)
         assert isinstance(ending, Outcome) or record.reason
@@ -280,7 +270,7 @@ class TestExecution:
             os.mkfifo(log)
         runner = FakeRunner(store, Outcome(status="succeeded", exit_status=0))
         with pytest.raises(CannotCreateError, match=r"stderr\.log"):
-            execution.execute(plan, runner, Nobody())  # type: ignore[arg-type]
+            execution.execute(plan, runner, Unheard())  # type: ignore[arg-type]
         assert len(runner.seen) == 2
         record = store.read(plan.id)
         assert (record.status, record.exit_status) == ("failed", 73)
@@ -293,7 +283,7 @@ class TestExecution:
                 observer.started("native")
                 return Outcome(status="succeeded", exit_status=0)
 
-        execution.execute(plan, Silent(store, KeyboardInterrupt()), Nobody())  # type: ignore[arg-type]
+        execution.execute(plan, Silent(store, KeyboardInterrupt()), Unheard())  # type: ignore[arg-type]
         assert store.read(plan.id).status == "succeeded"
         assert not store.directory.exists()
 

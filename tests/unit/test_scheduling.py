@@ -14,8 +14,7 @@ from mlcommons_box.crew import Ended, Event
 from mlcommons_box.errors import BoxError, CannotCreateError, PreparationError, ProblemsError
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.planning import RunPlan, SetupPlan
-from mlcommons_box.process import Stream
-from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner, StillRunning
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Runner, StillRunning, Unheard
 from mlcommons_box.scheduling import exit_status, run_all
 from mlcommons_box.value import replace
 from tests.unit.test_pipeline import plan
@@ -23,25 +22,6 @@ from tests.unit.test_pipeline import plan
 PATIENCE = 20.0
 GOOD = Outcome(status="succeeded", exit_status=0)
 BAD = Outcome(status="failed", exit_status=3)
-
-
-class Silent:
-    """An observer of runs that nobody looks at."""
-
-    def preparing(self, what: str) -> None:
-        pass
-
-    def preparation_output(self, chunk: bytes) -> None:
-        pass
-
-    def prepared(self) -> None:
-        pass
-
-    def started(self, native_id: str) -> None:
-        pass
-
-    def output(self, stream: Stream, chunk: bytes) -> None:
-        pass
 
 
 class FakeRunner:
@@ -84,7 +64,7 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
 
 
 def run(plans: list[RunPlan], runner: FakeRunner, **settings: object) -> list[Ended]:
-    arguments: dict[str, object] = {"observer_for": lambda plan: Silent(), "execute": execute, **settings}
+    arguments: dict[str, object] = {"observer_for": lambda plan: Unheard(), "execute": execute, **settings}
     return run_all(plans, runner, **arguments)  # type: ignore[arg-type]
 
 

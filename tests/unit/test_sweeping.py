@@ -34,7 +34,7 @@ from mlcommons_box.sweeping import (
 from mlcommons_box.trials import Trial, TrialPlanner, numbered
 from mlcommons_box.value import replace
 from tests.conftest import MakeBox
-from tests.unit.test_scheduling import Silent
+from tests.unit.test_scheduling import Unheard
 from tests.unit.test_trials import FILES, RUN, planner_of
 
 GOOD = Outcome(status="succeeded", exit_status=0)
@@ -104,7 +104,7 @@ def run(trials: list[Trial], runner: FakeRunner, jobs: int = 1, leases: Leases |
         runner,
         jobs=jobs,
         leases=leases or none,
-        observer_for=lambda plan: Silent(),
+        observer_for=lambda plan: Unheard(),
         on_event=lambda event: None,
     )
 

@@ -19,7 +19,7 @@ from mlcommons_box.diagnosis.findings import (
     version_numbers,
 )
 from mlcommons_box.diagnosis.machine import Gpus
-from mlcommons_box.runners.docker import SELINUX
+from mlcommons_box.runners.docker_command import SELINUX
 from mlcommons_box.runners.engine_failures import failures_of
 from mlcommons_box.value import Value
 

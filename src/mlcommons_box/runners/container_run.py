@@ -24,6 +24,8 @@ from mlcommons_box.value import Value
 _STEERS_NOTHING = (
     r"(?i)(?!LD_)(?:.*(?:token|secret|passw|passphrase|credential|key).*|(?:.*_)?(?:url|uri|dsn|proxy))"
 )
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+"""What root keeps in an image that insists on it: enough to own files and to become somebody else."""
 USER_NAME = "box"
 """What programs are told when they ask who they run as; the caller's number has no name in a stranger's image."""
 

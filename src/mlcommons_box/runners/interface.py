@@ -86,6 +86,25 @@ class Observer(Protocol):
         """The task wrote something."""
 
 
+class Unheard:
+    """An observer that is told everything, and keeps nothing."""
+
+    def preparing(self, what: str) -> None:
+        pass
+
+    def preparation_output(self, chunk: bytes) -> None:
+        pass
+
+    def prepared(self) -> None:
+        pass
+
+    def started(self, native_id: str) -> None:
+        pass
+
+    def output(self, stream: Stream, chunk: bytes) -> None:
+        pass
+
+
 class PassesOn:
     """An observer that tells another one everything."""
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlcommons_box.runners.container_run import Caller
+from mlcommons_box.runners.container_run import ROOT_CAPABILITIES, Caller
 from mlcommons_box.value import Value
-
-ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
-"""What root keeps in an image that insists on it, as with Docker."""
 
 
 class Identity(Value):

@@ -20,7 +20,8 @@ from mlcommons_box.planning import RunPlan, SetupPlan, on_platform
 from mlcommons_box.runners.batch import submit
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import SCRIPT_FILE, Job, job_script, without_secrets
+from mlcommons_box.runners.job import SCRIPT_FILE, Job, without_secrets
+from mlcommons_box.runners.job_script import job_script
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.registry import runner_for
 from mlcommons_box.runners.slurm_queue import (

@@ -30,11 +30,13 @@ from mlcommons_box.runners.batch import BatchBackend, submit
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.inner import inner_platform, inner_runner, problem_of
 from mlcommons_box.runners.interface import Observer, Outcome, StillRunning
-from mlcommons_box.runners.job import Elsewhere, Job, job_script, preparation_script, without_secrets
+from mlcommons_box.runners.job import Elsewhere, Job, without_secrets
+from mlcommons_box.runners.job_script import job_script, preparation_script
 from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.programs import which
 from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
-from mlcommons_box.runners.transfer import There, find, missing_there, send
+from mlcommons_box.runners.there import There, find
+from mlcommons_box.runners.transfer import missing_there, send
 from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import replace
 
