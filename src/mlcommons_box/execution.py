@@ -15,6 +15,7 @@ from mlcommons_box.errors import (
     BoxError,
     Interrupted,
     MissingInputError,
+    PreparationError,
     ProblemsError,
     UsageError,
 )
@@ -80,7 +81,7 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
                 outcome = runner.run(plan, recording)
             except NotPrepared:
                 runner.prepare(plan, recording)
-                outcome = runner.run(plan, recording)
+                outcome = _run_what_is_prepared(plan, runner, recording)
         except StillRunning:
             raise
         except BaseException as error:
@@ -88,6 +89,16 @@ def execute(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
             raise
         recording.end(outcome, time.monotonic() - began)
     return outcome
+
+
+def _run_what_is_prepared(plan: RunPlan, runner: Runner, observer: Observer) -> Outcome:
+    try:
+        return runner.run(plan, observer)
+    except NotPrepared:
+        raise PreparationError(
+            "what the run needs was prepared, and yet is not there",
+            hint="does the preparation change build/ itself, or does something else remove what it makes?",
+        ) from None
 
 
 def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:

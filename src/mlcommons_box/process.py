@@ -93,8 +93,9 @@ def stream(
         timed_out = False
         asked = 0
         left: int | None = None
-        outputs = _Outputs(child, on_output)
+        outputs: _Outputs | None = None
         try:
+            outputs = _Outputs(child, on_output)
             on_start(child.pid)
             while outputs.wait() is None:
                 on_wait()
@@ -114,9 +115,10 @@ def stream(
             if child.poll() is None:
                 tree.signal(signal.SIGKILL)
                 child.wait()
-            elif left is None:
+            if left is None:
                 tree.end(0.0)
-            outputs.close()
+            if outputs is not None:
+                outputs.close()
     status = child.returncode
     return Completed(
         exit_status=status if status >= 0 else 128 - status,

@@ -13,6 +13,8 @@ from typing import NamedTuple
 RUN_MARK = "MLCOMMONS_BOX_RUN"
 """Environment variable that marks every process of one run."""
 _POLL = 0.05
+_HANGS = 10.0
+"""Seconds after which a process that was killed is not waited for any more."""
 _BRIEF = 2.0
 """Seconds in which a system does not give out all its process numbers."""
 
@@ -99,13 +101,16 @@ class Tree:
                 os.kill(pid, signal.SIGTERM)
 
     def end(self, grace: float) -> int:
-        """End those that outlived the leader; returns how many there were."""
+        """End those that outlived the leader; returns how many there were.
+
+        What hangs in the system itself, as on a network's file system that is gone, cannot be killed and is left.
+        """
         members = self.members() - {self.leader}
         if not members:
             return 0
         self.signal(signal.SIGTERM)
         kill_at = time.monotonic() + min(grace, 2.0)
-        while self.members() - {self.leader}:
+        while self.members() - {self.leader} and time.monotonic() < kill_at + _HANGS:
             if time.monotonic() >= kill_at:
                 self.signal(signal.SIGKILL)
             time.sleep(_POLL)

@@ -47,17 +47,14 @@ def states(store: RunStore, records: Sequence[RunRecord]) -> dict[str, JobState]
         first = members[0][1]
         host = first.host()
         try:
-            answers = survey(host, first.backend(), {run.id: run.directory for _, run in members})
+            answers = survey(host, first.backend(), [run.submitted for _, run in members])
         except Interrupted:
             raise
         except BoxError as error:
-            answers = dict.fromkeys(
-                (run.id for _, run in members),
-                JobState(phase="unreachable", reason=error.message.splitlines()[0]),
-            )
+            answers = [JobState(phase="unreachable", reason=error.message.splitlines()[0])] * len(members)
         finally:
             host.close()
-        found |= {record.id: answers[run.id] for record, run in members}
+        found |= {record.id: answer for (record, _), answer in zip(members, answers, strict=True)}
     return found
 
 
@@ -161,7 +158,7 @@ def cancel(store: RunStore, record: RunRecord, observer: Observer) -> RunRecord:
         raise UsageError(f"the run {record.id} ends with the command that started it", hint="end that one")
     host = run.host()
     try:
-        answer = host.shell(run.backend().cancellation([run.id], at_once=False), timeout=60)
+        answer = host.shell(run.backend().cancellation([run.submitted], at_once=False), timeout=60)
     finally:
         host.close()
     if not answer.succeeded:

@@ -64,6 +64,26 @@ def test_it_holds_what_the_requirements_say_and_nothing_of_ours(tmp_path: Path, 
     assert len(watcher.steps) == 1
 
 
+def test_a_package_of_the_box_itself_is_built_once(tmp_path: Path, environ: Mapping[str, str]) -> None:
+    """Its build leaves files beside its code, which are no code."""
+    build = write_files(
+        tmp_path / "build",
+        {
+            "requirements.txt": "-r more.txt  # shared\n",
+            "more.txt": "./net\n",
+            "net/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'
+            'build-backend = "setuptools.build_meta"\n[project]\nname = "net"\nversion = "1"\n[tool.setuptools]\npy-modules = ["net"]\n',
+            "net/net.py": "layers = 2\n",
+        },
+    )
+    wanted = environment(build, environ)
+    wanted.ensure(Watcher())
+    assert says(wanted, "import net; print(net.layers)") == "2"
+    assert environment(build, environ).is_ready()
+    (build / "net/net.py").write_text("layers = 3\n")
+    assert not environment(build, environ).is_ready()
+
+
 def test_without_requirements_it_has_the_standard_library(tmp_path: Path, environ: Mapping[str, str]) -> None:
     wanted = environment(write_files(tmp_path, {"main.py": ""}), environ)
     wanted.ensure(Watcher())

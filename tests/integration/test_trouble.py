@@ -18,9 +18,12 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box.command import Command
+from mlcommons_box.host import LocalHost
 from mlcommons_box.process import stream
 from mlcommons_box.process_tree import start_ticks
 from mlcommons_box.run_store import RunStore
+from mlcommons_box.runners.batch import Submitted, survey
+from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.value import replace
 from tests import engines
 from tests.conftest import MakeBox, records_of
@@ -76,6 +79,29 @@ def test_what_a_task_has_left_is_ended_though_nobody_takes_its_words(tmp_path: P
     with pytest.raises(BrokenPipeError):
         stream(Command(argv=("sh", "-c", script)), on_output=refuse)
     assert not start_ticks(int(left.read_text())), "it goes on"
+
+
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_a_run_is_ended_by_its_number_only_while_that_is_its_own(tmp_path: Path, is_its_own: bool) -> None:
+    """The number of a run that ended long ago may be another process's by now."""
+    run, other = tmp_path / "it's a run", tmp_path / "other"
+    run.mkdir()
+    other.mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with subprocess.Popen(["sleep", "60"], cwd=run if is_its_own else other) as process:
+        (run / "process").write_text(f"{process.pid} {boot}\n")
+        submitted = Submitted(id=str(process.pid), directory=str(run))
+        (state,) = survey(LocalHost(), ProcessBackend(), [submitted])
+        assert state.phase == ("running" if is_its_own else "ended")
+        (run / "status").write_text("task 0\n")
+        LocalHost().shell(ProcessBackend().cancellation([submitted], at_once=False))
+        assert process.poll() is None, "it has ended, and says so"
+        (run / "status").unlink()
+        answer = LocalHost().shell(ProcessBackend().cancellation([submitted], at_once=False))
+        assert answer.succeeded
+        time.sleep(0.2)
+        assert (process.poll() == -signal.SIGTERM) == is_its_own
+        process.kill()
 
 
 # ---- Streams -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from mlcommons_box.machine import machine_of
 from mlcommons_box.model import Platform, SshOptions
 from mlcommons_box.planning import BoundParameter, SetupPlan, plan_run, plan_setup
 from mlcommons_box.process import Answer, Completed, OnOutput
-from mlcommons_box.runners.batch import JobState, look, survey
+from mlcommons_box.runners.batch import JobState, Submitted, look, survey
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES, failures_of
 from mlcommons_box.runners.failures import explained, tail
 from mlcommons_box.runners.follower import Follower
@@ -102,6 +102,9 @@ def host(status: int, stdout: bytes) -> Host:
 # ---- Hosts ---------------------------------------------------------------------------------------
 
 
+ONE, TWO = Submitted(id="1", directory="/a"), Submitted(id="17_4;blue", directory="/b")
+
+
 @quick_or_thorough(400)
 @given(status=statuses, stdout=said)
 def test_a_host(tmp_path_factory: pytest.TempPathFactory, status: int, stdout: bytes) -> None:
@@ -110,10 +113,10 @@ def test_a_host(tmp_path_factory: pytest.TempPathFactory, status: int, stdout: b
         report = look(there, "/job", {"stdout": 5, "stderr": 0})
         assert set(report.new) == {"stdout", "stderr"}
     with contextlib.suppress(BoxError):
-        assert set(survey(there, ProcessBackend(), {"1": "/a", "2": "/b"})) == {"1", "2"}
+        assert len(survey(there, ProcessBackend(), [ONE, TWO])) == 2
     with contextlib.suppress(BoxError):
-        states = survey(there, SlurmBackend(), {"1": "/a", "17_4;blue": "/b"})
-        assert all(state.outcome is None or state.outcome.status != "succeeded" for state in states.values())
+        states = survey(there, SlurmBackend(), [ONE, TWO])
+        assert all(state.outcome is None or state.outcome.status != "succeeded" for state in states)
     output = Output(there="/box/out", here=str(BASE / "out"), type="directory")
     with contextlib.suppress(BoxError):
         assert len(bring_back(there, "/box", [output, output], lambda *_: None)) <= 2

@@ -215,7 +215,7 @@ def test_what_is_asked_of_a_queue_has_no_words_of_a_stranger(tmp_path: Path) -> 
     run = submitted_run.read(tmp_path)
     assert run is not None
     backend = run.backend()
-    script = backend.question([run.id]) + backend.cancellation([run.id], at_once=True)
+    script = backend.question([run.id]) + backend.cancellation([run.submitted], at_once=True)
     assert "--clusters=blue" in script
     assert "--jobs=17" in script
 

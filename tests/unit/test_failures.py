@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -330,7 +331,12 @@ Say = Callable[[Stream, bytes], None]
 
 
 def engine_says(
-    monkeypatch: pytest.MonkeyPatch, module: object, status: int, *chunks: tuple[Stream, bytes], events: bytes = b""
+    monkeypatch: pytest.MonkeyPatch,
+    module: object,
+    status: int,
+    *chunks: tuple[Stream, bytes],
+    events: bytes = b"",
+    **how: Any,
 ) -> None:
     """The engine's client says that and ends with that status; ``events`` is what it remembers of the container."""
 
@@ -340,7 +346,7 @@ def engine_says(
         on_start(4711)
         for name, chunk in chunks:
             on_output(name, chunk)
-        return Completed(exit_status=status)
+        return Completed(exit_status=status, **how)
 
     def capture(command: Command, *, timeout: float | None = None) -> tuple[Completed, bytes]:
         assert command.argv[1] in ("events", "rm", "kill")
@@ -409,6 +415,17 @@ def test_an_image_that_is_missing_asks_for_a_preparation(
     engine_says(monkeypatch, docker, 125, ("stderr", b"docker: Error response from daemon: No such image: x.\n"))
     with pytest.raises(NotPrepared):
         run_docker(make_box(), recorder)
+
+
+def test_an_engine_that_we_ended_has_not_failed(
+    make_box: MakeBox, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is built, and nothing is unavailable, for somebody who has asked to stop."""
+    missing = b"docker: Error response from daemon: No such image: x.\n"
+    engine_says(monkeypatch, docker, 125, ("stderr", missing), interrupted_by=2)
+    assert run_docker(make_box(), recorder).status == "cancelled"
+    engine_says(monkeypatch, singularity, 255, ("stderr", b"FATAL:   While\n"), timed_out=True)
+    assert run_singularity(make_box({"workspace/box.sif": ""}), recorder, tmp_path).exit_status == 124
 
 
 def test_the_same_words_and_status_of_a_task_that_began_are_its_own(

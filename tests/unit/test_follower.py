@@ -326,6 +326,9 @@ def test_a_waiting_run_says_what_it_waits_for(host: FakeHost, recorder: Recorder
 # ---- Several runs at once ------------------------------------------------------------------------
 
 
+TWO = [Submitted(id="1", directory="/a"), Submitted(id="2", directory="/b")]
+
+
 class Surveyed(FakeHost):
     """Answers a survey with some lines."""
 
@@ -340,9 +343,9 @@ class Surveyed(FakeHost):
 
 def test_the_states_of_all_runs_are_one_question() -> None:
     host = Surveyed(b"yes \nyes task 0\nno \ngone\nunknown task 3\n")
-    runs = {str(number): f"/runs/{number}" for number in range(5)}
-    states = survey(host, ProcessBackend(), runs)
-    phases = [states[each].phase for each in runs]
+    # Numbers of processes are used again, as after a boot.
+    runs = [Submitted(id="7", directory=f"/runs/{number}") for number in range(5)]
+    phases = [state.phase for state in survey(host, ProcessBackend(), runs)]
     assert phases == ["running", "ended", "ended", "ended", "ended"]
     assert len(host.asked) == 1
 
@@ -357,15 +360,14 @@ def test_a_queue_is_asked_only_for_those_that_say_nothing_themselves() -> None:
             return "ask"
 
     waiting = JobState(phase="waiting", reason="Resources")
-    states = survey(host, Asked(waiting), {"1": "/a", "2": "/b"})
-    assert states == {"1": waiting, "2": JobState(phase="ended")}
+    assert survey(host, Asked(waiting), TWO) == [waiting, JobState(phase="ended")]
     assert asked == [["1"]]
 
 
 @pytest.mark.parametrize(("said", "status"), [(b"", 0), (b"yes \n", 0), (b"yes \nyes \n", 1), (b"a\nb\nc\n", 0)])
 def test_half_an_answer_is_none(said: bytes, status: int) -> None:
     with pytest.raises(UnavailableError, match="did not say how the runs are"):
-        survey(Surveyed(said, status), ProcessBackend(), {"1": "/a", "2": "/b"})
+        survey(Surveyed(said, status), ProcessBackend(), TWO)
 
 
 # ---- The start -----------------------------------------------------------------------------------
@@ -423,7 +425,8 @@ def test_an_interrupt_during_the_start_ends_what_may_have_been_started() -> None
     with pytest.raises(Interrupted):
         start(host)
     assert "! mkdir started" in host.asked[1]
-    assert "kill -s TERM 4711" in host.asked[2]
+    assert "cd -- '/runs/a b'" in host.asked[2]
+    assert "kill -s TERM" in host.asked[2]
 
 
 def test_an_interrupt_before_the_start_keeps_it_from_happening() -> None:

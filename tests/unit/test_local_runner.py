@@ -138,6 +138,29 @@ class TestEnvironmentKey:
         (build / "setup.py").write_text("2")
         assert self.directory(build) != first
 
+    @pytest.mark.parametrize(
+        "line", ["-r more.txt", "-r more.txt  # shared", "-rmore.txt", "--requirement=more.txt", "-c more.txt"]
+    )
+    def test_every_way_to_include_a_file_is_followed(self, tmp_path: Path, line: str) -> None:
+        build = write_files(tmp_path, {"requirements.txt": f"{line}\nsix", "more.txt": "numpy==1"})
+        first = self.directory(build)
+        (build / "more.txt").write_text("numpy==2")
+        assert self.directory(build) != first
+
+    def test_constraints_of_a_web_server_are_no_file(self, tmp_path: Path) -> None:
+        build = write_files(tmp_path, {"requirements.txt": "-c https://example.org/constraints.txt\nsix"})
+        assert self.directory(build)
+
+    def test_what_a_build_leaves_beside_its_code_is_no_code(self, tmp_path: Path) -> None:
+        build = write_files(tmp_path, {"requirements.txt": "./net", "net/setup.py": "1", "net/net.py": "1"})
+        first = self.directory(build)
+        write_files(
+            tmp_path, {"net/net.egg-info/PKG-INFO": "", "net/build/lib/net.py": "1", "net/__pycache__/n": ""}
+        )
+        assert self.directory(build) == first
+        write_files(tmp_path, {"build/net.py": "code, as there is no package here"})
+        assert self.directory(build) != first
+
     def test_requirements_of_comments_only_need_the_standard_library_only(self, tmp_path: Path) -> None:
         build = write_files(tmp_path, {"requirements.txt": "# nothing\n"})
         environment = python_environment(

@@ -18,6 +18,7 @@ from mlcommons_box.errors import (
     CannotCreateError,
     ConfigurationError,
     Interrupted,
+    PreparationError,
     UnavailableError,
     UsageError,
 )
@@ -26,7 +27,7 @@ from mlcommons_box.planning import RunPlan, plan_run
 from mlcommons_box.process import Stream
 from mlcommons_box.record import SCHEMA_VERSION, RunRecord, Supervisor, ended, new_record, plan_data
 from mlcommons_box.run_store import RunStore
-from mlcommons_box.runners.interface import Observer, Outcome, Unheard
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Unheard
 from mlcommons_box.value import as_data, replace
 from tests.conftest import MakeBox
 
@@ -255,6 +256,15 @@ class TestExecution:
         record = store.read(plan.id)
         assert (record.status, record.exit_status) == (status, exit_status)
         assert isinstance(ending, Outcome) or record.reason
+
+    def test_what_is_prepared_and_yet_not_there_is_no_defect_of_ours(self, plan: RunPlan, store: RunStore) -> None:
+        runner = FakeRunner(store, NotPrepared())
+        prepared: list[RunPlan] = []
+        runner.prepare = lambda plan, observer: prepared.append(plan)  # type: ignore[method-assign]
+        with pytest.raises(PreparationError, match="was prepared, and yet is not there"):
+            execution.execute(plan, runner, Unheard())  # type: ignore[arg-type]
+        assert len(prepared) == 1
+        assert store.read(plan.id).status == "failed"
 
     @pytest.mark.parametrize("kind", ["directory", "link", "pipe"])
     def test_a_log_that_cannot_be_created_ends_the_run_at_the_first_output(

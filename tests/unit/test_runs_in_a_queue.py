@@ -192,8 +192,9 @@ def test_what_has_said_its_end_is_over_unless_it_waits_again(
     status: str, state: JobState | BoxError, phase: str
 ) -> None:
     cluster = Cluster([status], [state])
-    found = survey(cluster, cluster, {"7": "/a", "8": "/b"})  # type: ignore[arg-type]
-    assert {each.phase for each in found.values()} == {phase}
+    runs = [Submitted(id="7", directory="/a"), Submitted(id="8", directory="/b")]
+    found = survey(cluster, cluster, runs)  # type: ignore[arg-type]
+    assert {each.phase for each in found} == {phase}
     assert cluster.asked <= 1
 
 

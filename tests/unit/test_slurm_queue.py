@@ -19,7 +19,7 @@ from mlcommons_box.errors import (
 )
 from mlcommons_box.host import ConnectionLost
 from mlcommons_box.process import Answer, Completed
-from mlcommons_box.runners.batch import JobState
+from mlcommons_box.runners.batch import JobState, Submitted
 from mlcommons_box.runners.slurm_queue import ENDED, RUNNING, WAITING, SlurmBackend, element, job_state
 
 SLURM = SlurmBackend()
@@ -213,14 +213,15 @@ def test_one_question_for_each_cluster() -> None:
 
 
 def test_cancelling() -> None:
-    assert SLURM.cancellation(["93_1", "15", "7;far"], at_once=False).splitlines() == [
+    first, second, third = (Submitted(id=each, directory="/job") for each in ("93_1", "15", "7;far"))
+    assert SLURM.cancellation([first, second, third], at_once=False).splitlines() == [
         "scancel --state=PENDING 93_1 15",
         "scancel --batch --signal=TERM 93_1 15 2>/dev/null",
         "scancel --clusters=far --state=PENDING 7",
         "scancel --clusters=far --batch --signal=TERM 7 2>/dev/null",
         ":",
     ]
-    assert SLURM.cancellation(["93_1", "15"], at_once=True).splitlines() == ["scancel 93_1 15", ":"]
+    assert SLURM.cancellation([first, second], at_once=True).splitlines() == ["scancel 93_1 15", ":"]
 
 
 # ---- Refusals ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from mlcommons_box.model import DockerOptions, LocalOptions, Platform, Resources
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.run_store import RunStore
 from mlcommons_box.runners.devices import DevicePool
-from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome
+from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, Unheard
 from mlcommons_box.sweep import value_sets
 from mlcommons_box.sweeping import (
     Finished,
@@ -34,7 +34,6 @@ from mlcommons_box.sweeping import (
 from mlcommons_box.trials import Trial, TrialPlanner, numbered
 from mlcommons_box.value import replace
 from tests.conftest import MakeBox
-from tests.unit.test_scheduling import Unheard
 from tests.unit.test_trials import FILES, RUN, planner_of
 
 GOOD = Outcome(status="succeeded", exit_status=0)

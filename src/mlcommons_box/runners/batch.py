@@ -29,7 +29,7 @@ from mlcommons_box.shell_script import quoted
 from mlcommons_box.value import Value
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
-_AT_ONCE = 1 << 22
+AT_ONCE = 1 << 22
 """Bytes of each log that one look brings, at most."""
 _PATIENCE = 20.0
 """Seconds in which a host that was lost while it started a run is asked again."""
@@ -49,12 +49,16 @@ cat id
 """
 
 
-_ALIVE = """\
+IS_THIS_RUN = """\
+[ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] &&
+    { [ ! -e "/proc/$pid/cwd" ] || [ "/proc/$pid/cwd" -ef . ]; }"""
+"""Whether the process ``$pid`` of the boot ``$boot`` is of the current directory's run: numbers are used again."""
+_ALIVE = f"""\
 alive=unknown
 if [ -s process ]; then
   alive=no
   read -r pid boot <process
-  if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null; then
+  if {IS_THIS_RUN} && kill -0 "$pid" 2>/dev/null; then
     alive=yes
   fi
 fi"""
@@ -84,6 +88,13 @@ class DirectoryGone(UnavailableError):
     """A run's directory was removed, and with it how it ended."""
 
 
+class Submitted(Value):
+    """A run that was started: its id in the queue, and its directory on the queue's host."""
+
+    id: str
+    directory: str
+
+
 class BatchBackend(Protocol):
     """One kind of queue.  Pure: shell text for the host that has the queue, and the reading of what it says."""
 
@@ -103,18 +114,11 @@ class BatchBackend(Protocol):
     def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
         """What the queue answered.  Raises :class:`ConnectionLost` when it did not: the runs go on meanwhile."""
 
-    def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
+    def cancellation(self, runs: Sequence[Submitted], *, at_once: bool) -> str:
         """Asks the runs to end, or ends them ``at_once``."""
 
     def refused(self, answer: Answer) -> BoxError:
         """What it means that a submission failed."""
-
-
-class Submitted(Value):
-    """A run that was started: its id in the queue, and its directory on the queue's host."""
-
-    id: str
-    directory: str
 
 
 class Report(Value):
@@ -132,24 +136,26 @@ def submit(host: Host, backend: BatchBackend, directory: str, run_id: str, scrip
     When the connection is lost meanwhile nobody knows whether it was: that is asked for a while.
     """
     deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return _submit(host, backend, directory, run_id, script)
-        except ConnectionLost:
-            if time.monotonic() > deadline:
-                raise
+    try:
+        while True:
+            try:
+                return _submit(host, backend, directory, run_id, script)
+            except ConnectionLost:
+                if time.monotonic() > deadline:
+                    raise
             time.sleep(_PAUSE)
-        except Interrupted:
-            with suppress(BoxError, ValueError):
-                _withdraw(host, backend, directory)
-            raise
+    except (Interrupted, KeyboardInterrupt):
+        with suppress(BoxError, ValueError):
+            _withdraw(host, backend, directory)
+        raise
 
 
 def _withdraw(host: Host, backend: BatchBackend, directory: str) -> None:
     """End a run of which nobody knows whether it was started; it is not started any more."""
     answer = host.shell(f"cd -- {quoted(directory)} && ! mkdir started 2>/dev/null || exit 0\n{_WAIT_FOR_ID}")
     native_id = backend.native_id(answer.stdout.decode("utf-8", "replace"))
-    host.shell(backend.cancellation([native_id], at_once=False), timeout=60)
+    run = Submitted(id=native_id, directory=directory)
+    host.shell(backend.cancellation([run], at_once=False), timeout=60)
 
 
 def _submit(host: Host, backend: BatchBackend, directory: str, run_id: str, script: str) -> Submitted:
@@ -203,7 +209,7 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
     for stream, size in zip(STREAMS, ("out", "err"), strict=True):
         lines += [
             f"new=$(({size} - {seen[stream]}))",
-            f'[ "$new" -le {_AT_ONCE} ] || new={_AT_ONCE}',
+            f'[ "$new" -le {AT_ONCE} ] || new={AT_ONCE}',
             f'[ "$new" -le 0 ] || tail -c +{seen[stream] + 1} {stream}.log | head -c "$new"',
         ]
     answer = host.shell("\n".join(lines) + "\n", timeout=60)
@@ -217,7 +223,7 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
         raise UnavailableError(f"{host.name} did not say how the run is\n{tail(answer.stderr)}")
     new: dict[Stream, bytes] = {}
     for stream, written in zip(STREAMS, sizes, strict=True):
-        length = min(max(int(written) - seen[stream], 0), _AT_ONCE)
+        length = min(max(int(written) - seen[stream], 0), AT_ONCE)
         new[stream], content = content[:length], content[length:]
     return Report(
         status=status.decode("ascii", "replace"),
@@ -227,38 +233,39 @@ def look(host: Host, directory: str, seen: Mapping[Stream, int]) -> Report:
     )
 
 
-def survey(host: Host, backend: BatchBackend, directories: Mapping[str, str]) -> dict[str, JobState]:
-    """How runs are, by their native ids, each of which has a directory: one question for all of them.
+def survey(host: Host, backend: BatchBackend, runs: Sequence[Submitted]) -> list[JobState]:
+    """How runs are, in their order: one question for all of them.
 
     Raises :class:`UnavailableError` when the host or the queue does not answer.
     """
-    ids = list(directories)
     lines = []
-    for directory in directories.values():
+    for run in runs:
         lines += [
-            f"if cd -- {quoted(directory)} 2>/dev/null; then",
+            f"if cd -- {quoted(run.directory)} 2>/dev/null; then",
             _ALIVE,
             f'printf "%s %s\\n" "$alive" "$(cat {STATUS_FILE} 2>/dev/null)"',
             "else echo gone; fi",
         ]
     answer = host.shell("\n".join(lines) + "\n", timeout=60)
     said = answer.stdout.decode("utf-8", "replace").splitlines()
-    if not answer.succeeded or len(said) != len(ids):
+    if not answer.succeeded or len(said) != len(runs):
         raise UnavailableError(f"{host.name} did not say how the runs are\n{tail(answer.stderr)}")
-    states: dict[str, JobState] = {}
-    over: dict[str, JobState] = {}
-    for native_id, line in zip(ids, said, strict=True):
+    states: list[JobState | None] = []
+    over: set[int] = set()
+    for number, line in enumerate(said):
         alive, _, status = line.partition(" ")
+        state = JobState(phase="running") if alive == "yes" else None
         if status or alive in ("no", "gone"):
-            over[native_id] = JobState(phase="ended")
-            if status not in KILLED:
-                states[native_id] = over[native_id]
-        elif alive == "yes":
-            states[native_id] = JobState(phase="running")
-    asked = [native_id for native_id in ids if native_id not in states]
+            over.add(number)
+            state = None if status in KILLED else JobState(phase="ended")
+        states.append(state)
+    asked = [run.id for run, state in zip(runs, states, strict=True) if state is None]
     question = backend.question(asked) if asked else ""
     if question:
         known = backend.states(asked, host.shell(question, timeout=60))
-        states |= {each: known[each] for each in asked if each in known}
-    states |= {each: state for each, state in over.items() if each not in states or states[each].phase != "waiting"}
-    return {native_id: states.get(native_id, JobState(phase="unknown")) for native_id in ids}
+        states = [known.get(run.id) if state is None else state for run, state in zip(runs, states, strict=True)]
+    for number in over:
+        state = states[number]
+        if state is None or state.phase != "waiting":
+            states[number] = JobState(phase="ended")
+    return [state or JobState(phase="unknown") for state in states]

@@ -118,13 +118,15 @@ class DockerRunner(DockerCommands):
         except BaseException:  # such as a full disk, or a reader of our output who has left
             self.remove(name)
             raise
-        engine_failed = engine.held.startswith(_CERTAINLY_NOT_THE_TASK) or (
-            completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began)
+        is_ended_by_us = completed.timed_out or completed.interrupted_by is not None
+        engine_failed = not is_ended_by_us and (
+            engine.held.startswith(_CERTAINLY_NOT_THE_TASK)
+            or (completed.exit_status in ENGINE_STATUSES and engine.held and not self._has_started(name, began))
         )
         # The task may go on without its client, or without the monitor of Podman, which then ends with 127.
         may_be_left = completed.exit_status >= ENGINE_STATUSES[0] and (self.is_podman or not engine_failed)
         is_gone = True
-        if completed.timed_out or completed.interrupted_by is not None or may_be_left:
+        if is_ended_by_us or may_be_left:
             is_gone = self.remove(name)
         if engine_failed:
             self._explain(plan, engine.held.decode("utf-8", "replace"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class DockerCommands:
         self.is_podman = self.options.executable == "podman"
         self.rootless = self.is_podman and self.caller.uid != 0
 
-    @property
+    @cached_property
     def executable(self) -> str:
         """The client to call; ``nvidia-docker`` is ``docker`` where there is no such wrapper any more."""
         named = self.options.executable

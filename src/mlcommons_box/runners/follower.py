@@ -21,6 +21,7 @@ from mlcommons_box.host import ConnectionLost, Host
 from mlcommons_box.interruption import signals_noted
 from mlcommons_box.process import Stream
 from mlcommons_box.runners.batch import (
+    AT_ONCE,
     KILLED,
     STREAMS,
     BatchBackend,
@@ -90,7 +91,7 @@ class Follower:
         """
         self._ends = ends
         self._cancelled_at = time.monotonic() if ends else None
-        look_at, ask_at = 0.0, time.monotonic() + _ASK[0]
+        ask_at = time.monotonic() + _ASK[0]
         look_pause, ask_pause = _LOOK[0], _ASK[0]
         ended_at: float | None = None
         state: JobState | None = None
@@ -104,9 +105,10 @@ class Follower:
                     if self._is_to_end():
                         self._cancel(force=len(signals) > 1)
                     report = self._look()
-                    if report.new["stdout"] or report.new["stderr"]:
+                    if any(len(chunk) == AT_ONCE for chunk in report.new.values()):
+                        continue  # there is more
+                    if any(report.new.values()):
                         look_pause = _LOOK[0]
-                        continue
                     if report.status and not self._goes_on(report.status):
                         return self._outcome(report.status)
                     if report.is_alive is False:
@@ -135,7 +137,7 @@ class Follower:
                     look_pause = _LOOK[1]
                     if len(signals) > 1:
                         return None
-                time.sleep(max(look_pause, look_at - time.monotonic()))
+                time.sleep(look_pause)
                 look_pause = min(look_pause * _GROWTH, _LOOK[1])
 
     def _patience(self, state: JobState | None) -> float:
@@ -185,10 +187,10 @@ class Follower:
         now = time.monotonic()
         if self._cancelled_at is None:
             self._cancelled_at = now
-            self.host.shell(self.backend.cancellation([self.submitted.id], at_once=False), timeout=60)
+            self.host.shell(self.backend.cancellation([self.submitted], at_once=False), timeout=60)
         elif force or now - self._cancelled_at > process.GRACE + 5:
             self._cancelled_at = now
-            self.host.shell(self.backend.cancellation([self.submitted.id], at_once=True), timeout=60)
+            self.host.shell(self.backend.cancellation([self.submitted], at_once=True), timeout=60)
 
     def _goes_on(self, status: str) -> bool:
         """Whether the queue begins a run again that has ended, as when a more urgent one took its place.

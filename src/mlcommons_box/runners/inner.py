@@ -9,10 +9,13 @@ from pathlib import Path
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file
 from mlcommons_box.errors import BoxError, ConfigurationError, Location, Problem
+from mlcommons_box.file_state import State, state_of
 from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import Failure, explained
 from mlcommons_box.runners.job import CanBeJob, Elsewhere
+
+_loaded: dict[tuple[str, State], Platform] = {}
 
 
 def inner_platform(box: Path, name: str) -> Platform:
@@ -24,7 +27,11 @@ def inner_platform(box: Path, name: str) -> Platform:
 
     file = handed_over_file(box, name)
     if file is not None:
-        return load_platform(file)
+        # It is asked for again and again in one run.
+        key = str(file), state_of(os.stat(file))
+        if key not in _loaded:
+            _loaded[key] = load_platform(file)
+        return _loaded[key]
     if name in BUILT_IN_PLATFORMS:
         return built_in_platform(name)
     raise ConfigurationError(f"there is no platform {name!r} in {str(box / PLATFORM_DIRECTORY)!r}")

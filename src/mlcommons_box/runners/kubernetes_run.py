@@ -228,14 +228,21 @@ class JobRun:
             left_out = fetch(self.client, state.pod, self.where, self.plan.workspace)
         except TransferError as error:
             said = tail(error.answer.stderr or error.answer.stdout, 3).strip()
-            self.is_kept = True
-            reason = f"{said or 'the connection breaks off'}; the pod {state.pod} keeps them for an hour"
-            return without_outputs(outcome, reason)
+            return self._kept(outcome, state.pod, said or "the connection breaks off")
+        except Interrupted:
+            raise
+        except (BoxError, OSError) as error:  # such as a full disk here
+            return self._kept(outcome, state.pod, getattr(error, "message", None) or str(error))
         say(self.client, state.pod, "fetched")
         if left_out and outcome.reason is None:
             reason = f"{len(left_out)} things in the outputs could not be fetched, such as {left_out[0]!r}"
-            return Outcome(status=outcome.status, exit_status=outcome.exit_status, reason=reason)
+            return replace(outcome, reason=reason)
         return outcome
+
+    def _kept(self, outcome: Outcome, pod: str, reason: str) -> Outcome:
+        """The pod has the only copy of the outputs, and stays for as long as it waits for us."""
+        self.is_kept = True
+        return without_outputs(outcome, f"{reason}; the pod {pod} keeps them for an hour")
 
     def _rescued(self, outcome: Outcome) -> Outcome:
         """Ask the task to end, and fetch what it has written until then; a second signal ends that, too."""

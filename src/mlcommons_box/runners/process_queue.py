@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from mlcommons_box.errors import BoxError, UnavailableError
 from mlcommons_box.process import Answer
-from mlcommons_box.runners.batch import JobState
+from mlcommons_box.runners.batch import IS_THIS_RUN, JobState, Submitted
 from mlcommons_box.runners.failures import tail
-from mlcommons_box.runners.job import SCRIPT_FILE
+from mlcommons_box.runners.job import SCRIPT_FILE, STATUS_FILE
+from mlcommons_box.shell_script import quoted
 
 
 class ProcessBackend:
@@ -37,9 +38,14 @@ class ProcessBackend:
     def states(self, ids: Sequence[str], answer: Answer) -> Mapping[str, JobState]:
         return {}
 
-    def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
+    def cancellation(self, runs: Sequence[Submitted], *, at_once: bool) -> str:
         # The script passes the request on, and kills its task when it is asked again.
-        return "\n".join(f"kill -s TERM {each} 2>/dev/null" for each in ids) + "\n:"
+        lines = [
+            f"(cd -- {quoted(run.directory)} && [ ! -f {STATUS_FILE} ] && read -r pid boot <process &&\n"
+            f'  {IS_THIS_RUN} && kill -s TERM "$pid") 2>/dev/null'
+            for run in runs
+        ]
+        return "\n".join([*lines, ":"])
 
     def refused(self, answer: Answer) -> BoxError:
         return UnavailableError(f"the run cannot be started there\n{tail(answer.stderr)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,11 @@ INSTALLER_VARIABLE = "MLCOMMONS_BOX_INSTALLER"
 _LAYOUT = 1
 """Part of every key: raised when environments are built differently."""
 _MARKER = "complete.json"
+_INCLUDED = r"(?:-[rc][\s=]*|--(?:requirement|constraint)[\s=]+)(.+?)(?:\s+#.*)?"
+"""A line of requirements that includes others (pip's reference, Requirements File Format)."""
+_NO_CODE = ("__pycache__", ".git")
+_MADE_BY_BUILDS = ("build", "dist")
+"""Directories that builds of packages make beside a ``pyproject.toml``."""
 NO_PIP = Failure(
     r"ensurepip",
     "this Python cannot make environments with pip",
@@ -203,12 +209,13 @@ def environment_elsewhere(
     """The same on another machine: ``build`` is there, and ``requirements`` are read here."""
     wanted = requirements if requirements and _effective_lines(requirements) else None
     identity = (python or "", elsewhere.python_identity)
+    installer = None if environ.get(INSTALLER_VARIABLE) == "pip" else elsewhere.programs.get("uv")
     return PythonEnvironment(
         directory=_directory(environ, identity, requirements, elsewhere.box / "build"),
         build=build,
         requirements=wanted and build / wanted.relative_to(elsewhere.box / "build"),
-        python=python or elsewhere.python,
-        installer=None if environ.get(INSTALLER_VARIABLE) == "pip" else elsewhere.programs.get("uv"),
+        python=elsewhere.python if python is None else python if installer else _program_of(python),
+        installer=installer,
         ca_bundle=ca_bundle,
     )
 
@@ -236,8 +243,12 @@ def _interpreter(python: str | None, environ: Mapping[str, str]) -> str | None:
         return sys.executable
     if "/" in python:
         return python if Path(python).is_file() else None
-    name = f"python{python}" if python[:1].isdigit() else python
-    return which(name, environ)
+    return which(_program_of(python), environ)
+
+
+def _program_of(python: str) -> str:
+    """The program of a Python that is named by its version, or by itself."""
+    return f"python{python}" if python[:1].isdigit() else python
 
 
 def _identity(interpreter: str) -> tuple[str, ...]:
@@ -261,9 +272,9 @@ def _content(requirements: Path | None, build: Path) -> Iterator[str]:
         yield f"file {file.name}"
         for line in _effective_lines(file):
             yield line
-            option, _, value = line.replace("=", " ", 1).partition(" ")
-            if option in ("-r", "--requirement", "-c", "--constraint"):
-                waiting.append(file.parent / value.strip())
+            included = re.fullmatch(_INCLUDED, line)
+            if included and "://" not in included[1]:
+                waiting.append(file.parent / included[1])
             elif line.startswith(("-e", "--editable", ".", "/", "file:")) or "@ file:" in line:
                 yield from _tree(build)
 
@@ -278,9 +289,12 @@ def _effective_lines(file: Path) -> list[str]:
 
 
 def _tree(directory: Path) -> Iterator[str]:
-    """Names and contents below a directory."""
+    """Names and contents below a directory, but for what installing a package leaves beside its code."""
     for parent, folders, names in os.walk(directory):
-        folders.sort()
+        made = _MADE_BY_BUILDS if {"setup.py", "pyproject.toml"} & {*names} else ()
+        folders[:] = sorted(
+            name for name in folders if name not in (*_NO_CODE, *made) and not name.endswith(".egg-info")
+        )
         for name in sorted(names):
             path = Path(parent, name)
             if path.is_file():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class SingularityRunner:
         self.caller = caller or Caller.of_this_process()
         self.elsewhere = elsewhere
 
-    @property
+    @cached_property
     def executable(self) -> str:
         """The program that is here; ``apptainer`` when there is neither."""
         return next((name for name in EXECUTABLES if self._which(name)), EXECUTABLES[0])
@@ -202,7 +203,8 @@ class SingularityRunner:
             import shutil
 
             shutil.rmtree(scratch, ignore_errors=True)
-        if is_failure(completed.exit_status, engine.held):
+        is_ended_by_us = completed.timed_out or completed.interrupted_by is not None
+        if not is_ended_by_us and is_failure(completed.exit_status, engine.held):
             said = engine.held.decode("utf-8", "replace")
             action = f"{self.executable} cannot start the task"
             message, hint = explanation(action, said, explained(said, SINGULARITY_FAILURES))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlcommons_box.command import Command
@@ -33,7 +33,7 @@ from mlcommons_box.runners.slurm_queue import (
     submit_options,
     variables_of_a_job,
 )
-from mlcommons_box.runners.submitted_run import SubmittedRun, follow, job_directory, run_directory, write
+from mlcommons_box.runners.submitted_run import SubmittedRun, begin, follow, job_directory, run_directory
 from mlcommons_box.value import replace
 
 
@@ -123,7 +123,9 @@ class SlurmRunner:
         backend = SlurmBackend(self._options(plan))
         with self._nothing_left([plan]):
             submitted = submit(self.host, backend, str(directory), plan.id, script)
-        return self._noted(plan, submitted.id, job, observer)
+        run = self._submitted(plan, submitted.id, job)
+        begin(run, self.host, run_directory(plan), observer)
+        return run
 
     def start_all(self, plans: Sequence[RunPlan], observers: Sequence[Observer]) -> None:
         """Start many runs at once, as one job array: one request for the controller, however many they are."""
@@ -137,33 +139,42 @@ class SlurmRunner:
         with self._nothing_left(plans):
             jobs = [self._written(plan) for plan in plans]
             array = submit_array(self.host, backend, longest.id, [str(job_directory(plan)) for plan in plans])
-        for number, (plan, job, observer) in enumerate(zip(plans, jobs, observers, strict=True)):
-            self._noted(plan, element(array, number), job, observer)
+        runs = [
+            self._submitted(plan, element(array, number), job)
+            for number, (plan, job) in enumerate(zip(plans, jobs, strict=True))
+        ]
+        begun = 0
+        try:
+            for plan, run, observer in zip(plans, runs, observers, strict=True):
+                begun += 1
+                begin(run, self.host, run_directory(plan), observer)
+        except BaseException:
+            with suppress(Exception):
+                unknown = [run.submitted for run in runs[begun:]]
+                self.host.shell(backend.cancellation(unknown, at_once=False), timeout=60)
+            raise
 
     def _written(self, plan: RunPlan) -> Job:
         """Write the script of a run into its directory.  Raises :class:`CannotCreateError`."""
         script, job = self._script(plan)
         path = job_directory(plan) / SCRIPT_FILE
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(0o600)
             path.write_text(script, "utf-8", "surrogateescape")
         except OSError as error:
             raise CannotCreateError(f"cannot write {str(path)!r}: {error.strerror}") from error
         return job
 
-    def _noted(self, plan: RunPlan, native_id: str, job: Job, observer: Observer) -> SubmittedRun:
-        """Write down which job has a run, so that any process can come back to it."""
-        run = SubmittedRun(
+    def _submitted(self, plan: RunPlan, native_id: str, job: Job) -> SubmittedRun:
+        """Which job has a run, so that any process can come back to it."""
+        return SubmittedRun(
             queue=SlurmBackend.name,
             id=native_id,
             directory=str(job_directory(plan)),
             engine=job.engine,
             timeout=self._inside(plan).timeout,
         )
-        write(run, run_directory(plan))
-        observer.started(run.native_id)
-        return run
 
     @contextmanager
     def _nothing_left(self, plans: Sequence[RunPlan]) -> Iterator[None]:

@@ -28,7 +28,7 @@ from mlcommons_box.errors import (
 from mlcommons_box.host import ConnectionLost, Host
 from mlcommons_box.model import DockerOptions, Platform, SlurmOptions
 from mlcommons_box.process import Answer
-from mlcommons_box.runners.batch import JobState
+from mlcommons_box.runners.batch import JobState, Submitted
 from mlcommons_box.runners.devices import VARIABLE
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.job import SCRIPT_FILE
@@ -198,9 +198,9 @@ class SlurmBackend:
                 states[asked[number]] = job_state(words[0], words[1] if len(words) > 1 else "")
         return states
 
-    def cancellation(self, ids: Sequence[str], *, at_once: bool) -> str:
+    def cancellation(self, runs: Sequence[Submitted], *, at_once: bool) -> str:
         lines = []
-        for cluster, members in _by_cluster(ids).items():
+        for cluster, members in _by_cluster([run.id for run in runs]).items():
             command = f"scancel --clusters={cluster}" if cluster else "scancel"
             listed = " ".join(members)
             if at_once:

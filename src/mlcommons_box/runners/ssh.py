@@ -34,7 +34,7 @@ from mlcommons_box.runners.job import Elsewhere, Job, without_secrets
 from mlcommons_box.runners.job_script import job_script, preparation_script
 from mlcommons_box.runners.process_queue import ProcessBackend
 from mlcommons_box.runners.programs import which
-from mlcommons_box.runners.submitted_run import SubmittedRun, follow, outputs_of, run_directory, write
+from mlcommons_box.runners.submitted_run import SubmittedRun, begin, follow, outputs_of, run_directory
 from mlcommons_box.runners.there import There, find
 from mlcommons_box.runners.transfer import missing_there, send
 from mlcommons_box.shell_script import quoted
@@ -187,8 +187,7 @@ class SshRunner:
             outputs=outputs_of(plan, there.plan(plan)),
             timeout=plan.timeout,
         )
-        write(run, run_directory(plan))
-        observer.started(run.native_id)
+        begin(run, host, run_directory(plan), observer)
         return run
 
     def _backend(self, plan: RunPlan) -> BatchBackend:

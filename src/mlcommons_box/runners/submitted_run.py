@@ -55,6 +55,11 @@ class SubmittedRun(Value):
     """What it used, as the script of its job has it."""
 
     @property
+    def submitted(self) -> Submitted:
+        """The same, as its queue knows it."""
+        return Submitted(id=self.id, directory=self.directory)
+
+    @property
     def native_id(self) -> str:
         """What the engine calls it, for people."""
         return self.id if self.login is None else f"{self.login.host}:{self.id}"
@@ -93,6 +98,17 @@ def write(run: SubmittedRun, directory: Path) -> None:
         partial.replace(directory / FILE)
     except OSError as error:
         raise CannotCreateError(f"cannot write {str(directory / FILE)!r}: {error.strerror}") from error
+
+
+def begin(run: SubmittedRun, host: Host, directory: Path, observer: Observer) -> None:
+    """Write down a run that has started, and tell of it; one that nobody would know of is ended."""
+    try:
+        write(run, directory)
+        observer.started(run.native_id)
+    except BaseException:
+        with suppress(Exception):
+            host.shell(run.backend().cancellation([run.submitted], at_once=False), timeout=60)
+        raise
 
 
 def read(directory: Path) -> SubmittedRun | None:
@@ -198,7 +214,7 @@ def follow(
     follower = Follower(
         host,
         run.backend(),
-        Submitted(id=run.id, directory=run.directory),
+        run.submitted,
         observer,
         lambda status, said: engine_failure(run.engine, status, said),
         run.timeout,
@@ -214,7 +230,7 @@ def follow(
             _end(run, failed, host, directory)
         elif stays:  # nobody would ever come back to it
             with suppress(Exception):
-                host.shell(run.backend().cancellation([run.id], at_once=False), timeout=60)
+                host.shell(run.backend().cancellation([run.submitted], at_once=False), timeout=60)
         raise
     if outcome is not None:
         if not _collect_at_last(run, host, observer):
