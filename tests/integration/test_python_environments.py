@@ -72,7 +72,8 @@ def test_a_package_of_the_box_itself_is_built_once(tmp_path: Path, environ: Mapp
             "requirements.txt": "-r more.txt  # shared\n",
             "more.txt": "./net\n",
             "net/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'
-            'build-backend = "setuptools.build_meta"\n[project]\nname = "net"\nversion = "1"\n[tool.setuptools]\npy-modules = ["net"]\n',
+            'build-backend = "setuptools.build_meta"\n'
+            '[project]\nname = "net"\nversion = "1"\n[tool.setuptools]\npy-modules = ["net"]\n',
             "net/net.py": "layers = 2\n",
         },
     )

@@ -17,7 +17,6 @@ from mlcommons_box.errors import ConfigurationError
 from mlcommons_box.process import Stream
 from mlcommons_box.record import RunRecord
 from mlcommons_box.run_store import RunStore
-from mlcommons_box.runners.interface import Unheard
 
 EXAMPLES = """\
 examples:
@@ -70,11 +69,23 @@ def _from_there(arguments: argparse.Namespace, store: RunStore, record: RunRecor
     return 0
 
 
-class _Printer(Unheard):
+class _Printer:
     """An observer that copies what the task writes, and says nothing of its own."""
 
     def __init__(self, streams: tuple[Stream, ...]) -> None:
         self.streams = streams
+
+    def preparing(self, what: str) -> None:
+        """Nothing to show."""
+
+    def preparation_output(self, chunk: bytes) -> None:
+        """Nothing to show."""
+
+    def prepared(self) -> None:
+        """Nothing to show."""
+
+    def started(self, native_id: str) -> None:
+        """Nothing to show."""
 
     def output(self, stream: Stream, chunk: bytes) -> None:
         """Copy it."""
