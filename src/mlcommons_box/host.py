@@ -1,7 +1,7 @@
 """Where commands and files go: this machine, or one that OpenSSH reaches.
 
 A host is given scripts for the POSIX shell, by the standard input of ``sh``: nothing of ours has to be there, and
-whatever shell the user logs in with, it reads one word.  This is the one place that quotes for a shell.
+whatever shell the user logs in with, it reads one word.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class SshHost:
             return CannotCreateError(
                 f"there is no space left on {self.name!r}, or here\n{shown}", hint="free some, and run it again"
             )
-        if re.search(r"rsync: (?:command )?not found|rsync: not found|: not found|command not found", said):
+        if re.search(r": not found|command not found", said):
             return UnavailableError(f"there is no rsync on {self.name!r}\n{shown}", hint="install it there")
         if status in (_SSH_FAILED, 10, 12, 30, 35) or "connection unexpectedly closed" in said:
             self.close()

@@ -222,6 +222,11 @@ class Platform(Value):
     arguments: tuple[str, ...] = ()
     location: Location | None = aside(default=None)
 
+    @property
+    def place(self) -> Location | None:
+        """Where a message about it points; None for one that is built in."""
+        return self.location or (Location(file=str(self.file)) if self.file else None)
+
 
 SweepMethod = Literal["grid", "list", "random", "search"]
 Direction = Literal["minimize", "maximize"]

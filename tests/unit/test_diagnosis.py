@@ -408,7 +408,6 @@ class TestLocal:
     @pytest.mark.parametrize(
         ("evidence", "message"),
         [
-            (replace(GOOD, python="3.9.2"), "Python 3.9.2 is too old"),
             (replace(GOOD, uv=None, has_pip=False), "this Python cannot make environments with pip"),
             (replace(GOOD, uv=None, has_venv=False), "this Python cannot make environments with pip"),
             (

@@ -15,8 +15,6 @@ from mlcommons_box.diagnosis.machine import Gpus, nearest
 from mlcommons_box.runners.python_environment import INSTALLER_VARIABLE, NO_PIP, find_uv
 from mlcommons_box.value import Value
 
-OLDEST_PYTHON = (3, 10)
-
 
 class LocalEvidence(Value):
     """What was found.  ``uv`` is what it says of its version, None where there is none.
@@ -58,15 +56,6 @@ def examine(tools: Tools, gpus: Callable[[], Gpus]) -> Diagnosis:
 def diagnosis(evidence: LocalEvidence) -> Diagnosis:
     """What that means."""
     findings = []
-    numbers = tuple(int(number) for number in evidence.python.split(".")[:2])
-    if numbers < OLDEST_PYTHON:
-        findings.append(
-            Finding(
-                severity="error",
-                message=f"Python {evidence.python} is too old",
-                hint="install Python 3.10 or newer, and MLCommons-Box in it",
-            )
-        )
     if evidence.uv is not None and not evidence.uv.succeeded:
         hint = f"install it again, or set {INSTALLER_VARIABLE}=pip to do without"
         findings.append(unanswered(str(evidence.uv_path), evidence.uv, (), hint))

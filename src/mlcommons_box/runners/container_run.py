@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlcommons_box.command import CallerVariable, redacted
-from mlcommons_box.errors import EX_CONFIGURATION, Location, Problem
+from mlcommons_box.errors import EX_CONFIGURATION, Problem
 from mlcommons_box.model import Platform, Resources
 from mlcommons_box.planning import RunPlan
 from mlcommons_box.runners.site_settings import (
@@ -94,12 +94,11 @@ def fields(*flags: str, **values: object) -> str:
 
 def unsupported(platform: Platform, what: str, names: Iterable[str], hint: str) -> list[Problem]:
     """A problem for every key of the platform file that this runner has no way to honour."""
-    where = platform.location or (Location(file=str(platform.file)) if platform.file else None)
     return [
         Problem(
             code="unsupported",
             message=f"{what} cannot give what {name!r} asks for",
-            location=where,
+            location=platform.place,
             hint=hint,
             exit_status=EX_CONFIGURATION,
         )

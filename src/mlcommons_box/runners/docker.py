@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.command import Command
 from mlcommons_box.errors import Interrupted, Problem, UnavailableError
 from mlcommons_box.planning import RunPlan, SetupPlan
@@ -145,7 +144,7 @@ class DockerRunner(DockerCommands):
             needs=((self.executable,),),
             is_ready=(Command(argv=(self.executable, "image", "inspect", image.name)),),
             preparation=self._preparation_of_job(image),
-            lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(self.executable, image.name)}",
+            lock=image.lock,
             engine=self.executable,
             identify=(*self.identify(), *([asking(image.made_from)] if image.is_built() else [])),
         )

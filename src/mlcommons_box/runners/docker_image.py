@@ -148,16 +148,20 @@ class DockerImage(Value):
         # Until version 22 the client has BuildKit built in; from 23 on it needs the plugin.
         return "secret" if found and 18 < int(found.group(1)) < 23 else "copy"
 
+    @property
+    def lock(self) -> Path:
+        """Locked while somebody makes this image, for whatever box."""
+        key = file_name_of(self.executable, self.name, self.environ.get("DOCKER_HOST", ""))
+        return cache_directory(self.environ) / "locks" / f"image-{key}"
+
     def ensure(self, observer: Observer) -> None:
         """Build or pull; raises :class:`PreparationError` or :class:`UnavailableError`."""
-        key = file_name_of(str(self.work_directory), self.environ.get("DOCKER_HOST", ""))
-        lock = cache_directory(self.environ) / "locks" / f"image-{key}"
         try:
             with once(
-                lock, lambda: observer.preparing(f"waiting: another run prepares the image {self.name}")
+                self.lock, lambda: observer.preparing(f"waiting: another run prepares the image {self.name}")
             ) as held:
                 if not held.done_meanwhile:
-                    if self.dockerfile.is_file():
+                    if self.is_built():
                         self._build(observer)
                     else:
                         self._pull(observer)

@@ -73,7 +73,7 @@ class Follower:
         self.seen: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
         self.errors = b""
         self._said: str | None = None
-        self.is_over = False
+        self.never_began = False
         """Whether the run has ended, though what it was for was never begun."""
         self._ends = False
         self._cancelled_at: float | None = None
@@ -236,7 +236,7 @@ class Follower:
             return Outcome(status="failed", exit_status=EX_TIMED_OUT, reason=f"it ran longer than {limit}")
         if what != "task":
             error = self._not_started(what)
-            self.is_over = True
+            self.never_began = True
             raise error
         reason = self.explain(code, self.errors.decode("utf-8", "replace")) if code else None
         if reason is None and 128 < code <= 128 + 64:

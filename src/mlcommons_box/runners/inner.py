@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file
-from mlcommons_box.errors import BoxError, ConfigurationError, Location, Problem
+from mlcommons_box.errors import BoxError, ConfigurationError, Problem
 from mlcommons_box.file_state import State, state_of
 from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.runners.container_run import Caller
@@ -97,7 +97,7 @@ def problem_of(error: BoxError, platform: Platform) -> Problem:
     return Problem(
         code="cannot-run",
         message=error.message,
-        location=platform.location or Location(file=str(platform.file)),
+        location=platform.place,
         hint=error.hint,
         exit_status=error.exit_status,
     )

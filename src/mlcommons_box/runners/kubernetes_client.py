@@ -12,7 +12,7 @@ from mlcommons_box.errors import BoxError, ConfigurationError, Interrupted, Unav
 from mlcommons_box.model import KubernetesOptions
 from mlcommons_box.process import Answer, ask
 from mlcommons_box.runners.failures import Failure, explained, explanation
-from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES
+from mlcommons_box.runners.kubernetes_failures import CLIENT_FAILURES, OF_THE_PLATFORM_FILE, UNREACHABLE
 
 PROGRAM = "kubectl"
 PATIENCE = 60.0
@@ -100,7 +100,7 @@ def is_passing(answer: Answer) -> bool:
     if answer.completed.timed_out:
         return True
     failure = explained(_said(answer), CLIENT_FAILURES)
-    return failure is None or failure.meaning == "the cluster cannot be reached"
+    return failure is None or failure is UNREACHABLE
 
 
 def fail(action: str, answer: Answer) -> NoReturn:
@@ -118,17 +118,8 @@ def fail_with(action: str, said: str, failures: tuple[Failure, ...]) -> NoReturn
 
 def _error(action: str, said: str, failure: Failure | None) -> UnavailableError | ConfigurationError:
     message, hint = explanation(action, said, failure)
-    kind = ConfigurationError if failure and failure.meaning in _OF_THE_PLATFORM_FILE else UnavailableError
+    kind = ConfigurationError if failure in OF_THE_PLATFORM_FILE else UnavailableError
     return kind(message, hint=hint)
-
-
-_OF_THE_PLATFORM_FILE = {
-    "there is no such context",
-    "there is no such namespace",
-    "there is no such service account",
-    "there is no such volume claim",
-}
-"""Failures whose cause is what a file asks for."""
 
 
 def _said(answer: Answer) -> str:

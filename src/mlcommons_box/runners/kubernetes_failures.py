@@ -14,12 +14,36 @@ NO_TAR = Failure(
     "the image has no program 'tar', by which its data is sent and fetched",
     "use an image with sh and tar, or keep the data in volume claims ('workspace_claim')",
 )
+NO_CONTEXT = Failure(
+    r"context .* does not exist|no context exists|context was not found",
+    "there is no such context",
+    "'kubectl config get-contexts' lists them; look at 'context' in the platform file, and at KUBECONFIG",
+)
+NO_NAMESPACE = Failure(
+    r"namespaces? .*not found",
+    "there is no such namespace",
+    "look at 'namespace' in the platform file; 'kubectl get namespaces' lists them",
+)
+NO_SERVICE_ACCOUNT = Failure(
+    r"serviceaccounts? .*not found",
+    "there is no such service account",
+    "look at 'service_account' in the platform file; 'kubectl get serviceaccounts' lists them",
+)
+NO_VOLUME_CLAIM = Failure(
+    r"persistentvolumeclaim .* not found|persistentvolumeclaims .*not found",
+    "there is no such volume claim",
+    "look at 'workspace_claim' and at 'pvc' of the bindings; 'kubectl get pvc' lists them",
+)
+UNREACHABLE = Failure(
+    r"no such host|connection refused|i/o timeout|dial tcp|network is unreachable|deadline exceeded"
+    r"|TLS handshake timeout|unable to connect to the server|was refused|EOF|ServiceUnavailable|proxyconnect",
+    "the cluster cannot be reached",
+    "look at the network, at a VPN, and at 'server' in the kubeconfig; 'kubectl cluster-info' asks the cluster",
+)
+OF_THE_PLATFORM_FILE = (NO_CONTEXT, NO_NAMESPACE, NO_SERVICE_ACCOUNT, NO_VOLUME_CLAIM)
+"""Failures whose cause is what a file asks for."""
 CLIENT_FAILURES = (
-    Failure(
-        r"context .* does not exist|no context exists|context was not found",
-        "there is no such context",
-        "'kubectl config get-contexts' lists them; look at 'context' in the platform file, and at KUBECONFIG",
-    ),
+    NO_CONTEXT,
     Failure(
         r"localhost:8080|invalid configuration: no configuration has been provided"
         r"|stat .*kube.?config.*no such file",
@@ -53,33 +77,16 @@ CLIENT_FAILURES = (
         "look at 'resources' in the platform file and at 'kubectl describe quota,limits'; free something, or ask "
         "for more",
     ),
-    Failure(
-        r"namespaces? .*not found",
-        "there is no such namespace",
-        "look at 'namespace' in the platform file; 'kubectl get namespaces' lists them",
-    ),
-    Failure(
-        r"serviceaccounts? .*not found",
-        "there is no such service account",
-        "look at 'service_account' in the platform file; 'kubectl get serviceaccounts' lists them",
-    ),
-    Failure(
-        r"persistentvolumeclaim .* not found|persistentvolumeclaims .*not found",
-        "there is no such volume claim",
-        "look at 'workspace_claim' and at 'pvc' of the bindings; 'kubectl get pvc' lists them",
-    ),
+    NO_NAMESPACE,
+    NO_SERVICE_ACCOUNT,
+    NO_VOLUME_CLAIM,
     Failure(
         r"forbidden",
         "you may not do that in this namespace",
         "ask for the right to create, get, list and delete jobs, to get and list pods, to get pods/log, and (where "
         "they are used) to create pods/exec, secrets and networkpolicies; 'kubectl auth can-i --list' shows yours",
     ),
-    Failure(
-        r"no such host|connection refused|i/o timeout|dial tcp|network is unreachable|deadline exceeded"
-        r"|TLS handshake timeout|unable to connect to the server|was refused|EOF|ServiceUnavailable|proxyconnect",
-        "the cluster cannot be reached",
-        "look at the network, at a VPN, and at 'server' in the kubeconfig; 'kubectl cluster-info' asks the cluster",
-    ),
+    UNREACHABLE,
     Failure(
         r"exec plugin|executable .* not found|exec: executable",
         "kubectl needs another program to log in",

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlcommons_box.command import Command
-from mlcommons_box.errors import EX_CONFIGURATION, BoxError, ConfigurationError, Location, Problem
+from mlcommons_box.errors import BoxError, ConfigurationError, Problem
 from mlcommons_box.model import LocalOptions, Platform
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import stream
+from mlcommons_box.runners.container_run import unsupported
 from mlcommons_box.runners.devices import VARIABLE, first_devices
 from mlcommons_box.runners.interface import NotPrepared, Observer, Outcome, outcome_of
 from mlcommons_box.runners.python_environment import (
@@ -72,18 +73,8 @@ class LocalRunner:
             "arguments": self.platform.arguments,
             "network: none": self.platform.network == "none",
         }
-        where = Location(file=str(self.platform.file)) if self.platform.file else None
-        problems = [
-            Problem(
-                code="unsupported",
-                message=f"the local runner cannot give what {name!r} asks for",
-                location=where,
-                hint="remove it, or use a container platform",
-                exit_status=EX_CONFIGURATION,
-            )
-            for name, value in asked.items()
-            if value
-        ]
+        unmet = [name for name, value in asked.items() if value]
+        problems = unsupported(self.platform, "the local runner", unmet, "remove it, or use a container platform")
         try:
             self.entrypoint(plan, self.environment(plan))
         except BoxError as error:
@@ -91,7 +82,7 @@ class LocalRunner:
                 Problem(
                     code="cannot-run",
                     message=error.message,
-                    location=where,
+                    location=self.platform.place,
                     hint=error.hint,
                     exit_status=error.exit_status,
                 )

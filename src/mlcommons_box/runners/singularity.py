@@ -13,9 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlcommons_box.cache import cache_directory, file_name_of
 from mlcommons_box.command import CallerVariable, Command
-from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Location, Problem, UnavailableError
+from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError, Problem, UnavailableError
 from mlcommons_box.model import Platform, SingularityOptions
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.process import stream
@@ -129,7 +128,7 @@ class SingularityRunner:
             )
         missing = self.image(plan).undefined_variables()
         if missing:
-            where = self.platform.location or Location(file=str(self.platform.file))
+            where = self.platform.place
             problems.append(
                 Problem(
                     code="undefined-variable",
@@ -230,7 +229,7 @@ class SingularityRunner:
             needs=(EXECUTABLES,),
             is_ready=(Command(argv=("test", "-e", str(image.path))),),
             preparation=preparation,
-            lock=cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(image.path))}",
+            lock=image.lock,
             engine=self.executable,
             identify=identify,
         )

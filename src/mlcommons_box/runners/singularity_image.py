@@ -158,13 +158,19 @@ class SingularityImage(Value):
             hint="add build/Singularity.recipe or a Docker platform to the box, or put the image there",
         )
 
+    @property
+    def lock(self) -> Path:
+        """Locked while somebody makes this image."""
+        return cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(self.path))}"
+
     def ensure(self, observer: Observer) -> None:
         """Make the image, unless it is there and what it was made from has not changed."""
         if self.path.exists() and not self.is_stale():
             return
-        lock = cache_directory(self.environ) / "locks" / f"image-{file_name_of(str(self.path))}"
         try:
-            with once(lock, lambda: observer.preparing(f"waiting: another run makes {self.path.name}")) as held:
+            with once(
+                self.lock, lambda: observer.preparing(f"waiting: another run makes {self.path.name}")
+            ) as held:
                 if not (held.done_meanwhile and self.path.exists()):
                     self._make(observer)
                     held.done()

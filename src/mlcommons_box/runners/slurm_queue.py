@@ -21,7 +21,6 @@ from mlcommons_box.errors import (
     EX_UNAVAILABLE,
     BoxError,
     Interrupted,
-    Location,
     Problem,
     UnavailableError,
 )
@@ -127,7 +126,7 @@ def slurm_problems(platform: Platform) -> list[Problem]:
         Problem(
             code="unsupported",
             message="Slurm has to be told how many GPUs a job gets: 'gpus: all' is no number",
-            location=platform.location or Location(file=str(platform.file)),
+            location=platform.place,
             hint="write 'gpus: 1'",
             exit_status=EX_CONFIGURATION,
         )

@@ -17,7 +17,6 @@ from mlcommons_box.errors import (
     EX_UNAVAILABLE,
     BoxError,
     Interrupted,
-    Location,
     MissingInputError,
     PreparationError,
     Problem,
@@ -61,7 +60,6 @@ class SshRunner:
         return False  # nobody is sent to another machine unasked
 
     def check(self, plan: SetupPlan) -> list[Problem]:
-        where = self.platform.location or Location(file=str(self.platform.file))
         problems = []
         for program, package in (("ssh", "OpenSSH's client"), ("rsync", "rsync")):
             if which(program, self.environ) is None:
@@ -76,7 +74,7 @@ class SshRunner:
                 Problem(
                     code="unsupported",
                     message="--ca-bundle names certificates of this machine, not of a host that SSH reaches",
-                    location=where,
+                    location=self.platform.place,
                     hint="prepare the box over there with them, or leave them out",
                     exit_status=EX_CONFIGURATION,
                 )

@@ -225,7 +225,7 @@ def follow(
     except BaseException as error:
         with suppress(Exception):  # what went wrong first is what has to be told
             collect(run, host, observer)
-        if follower.is_over and isinstance(error, BoxError):
+        if follower.never_began and isinstance(error, BoxError):
             failed = Outcome(status="failed", exit_status=error.exit_status, reason=error.message)
             _end(run, failed, host, directory)
         elif stays:  # nobody would ever come back to it
