@@ -96,7 +96,8 @@ class JobRun:
                 cancelled = Outcome(status="cancelled", exit_status=error.exit_status, reason="interrupted")
                 outcome = self._rescued(cancelled)
             except BaseException:
-                self.remove(wait=False)
+                if not self.is_kept:
+                    self.remove(wait=False)
                 raise
             finally:
                 self._prepared()
@@ -218,7 +219,11 @@ class JobRun:
         self._prepared()
         self._identify(state)
         if state.pod is not None:
+            self.is_kept = (
+                self._has_outputs() and state.is_open
+            )  # if the log cannot be written, on a full disk here
             self._rest_of_the_log(state.pod)
+            self.is_kept = False
         if not self._has_outputs() or outcome.status == "lost":
             return outcome
         if state.pod is None or not state.is_open:
