@@ -53,6 +53,8 @@ class Completed(Value):
     left_behind: int = 0
     """How many processes it had left running, which were ended."""
     usage: Usage | None = aside(default=None)
+    ended_by: int | None = aside(default=None)
+    """The signal that ended the process itself, whoever sent it."""
 
 
 def stream(
@@ -126,6 +128,7 @@ def stream(
         interrupted_by=signals[0] if signals else None,
         left_behind=left,
         usage=outputs.usage,
+        ended_by=-status if status < 0 else None,
     )
 
 

@@ -428,6 +428,25 @@ def test_an_engine_that_we_ended_has_not_failed(
     assert run_singularity(make_box({"workspace/box.sif": ""}), recorder, tmp_path).exit_status == 124
 
 
+@pytest.mark.parametrize(("ended_by", "tries"), [(9, 4), (None, 2)])
+def test_a_container_may_come_after_its_client_was_killed(
+    make_box: MakeBox, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, ended_by: int | None, tries: int
+) -> None:
+    """The daemon makes what it was asked for, though nobody waits for it."""
+    engine_says(monkeypatch, docker, 137, ended_by=ended_by)
+    removals: list[Command] = []
+
+    def capture(command: Command, *, timeout: float | None = None) -> tuple[Completed, bytes]:
+        removals.append(command)
+        return Completed(exit_status=int(len(removals) < 4)), b""
+
+    monkeypatch.setattr(docker, "capture", capture)
+    monkeypatch.setattr(docker, "_PAUSE", 0.01)
+    assert run_docker(make_box(), recorder).exit_status == 137
+    assert len(removals) == tries
+    assert {command.argv[1:3] for command in removals} == {("rm", "--force")}
+
+
 def test_the_same_words_and_status_of_a_task_that_began_are_its_own(
     make_box: MakeBox, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,8 @@ _ENGINE_SAYS = (
 """How an error of Docker's or Podman's own begins, or a warning before it."""
 _SOCKET = Path("/var/run/docker.sock")
 """Made anew whenever the daemon starts."""
+_COMES, _PAUSE = 5.0, 0.5
+"""Seconds in which a container may be made whose client was killed, and between two looks."""
 _PATIENCE = 30.0
 """Seconds in which an engine has to remove a container; a daemon that hangs never answers."""
 
@@ -126,7 +128,7 @@ class DockerRunner(DockerCommands):
         may_be_left = completed.exit_status >= ENGINE_STATUSES[0] and (self.is_podman or not engine_failed)
         is_gone = True
         if is_ended_by_us or may_be_left:
-            is_gone = self.remove(name)
+            is_gone = self.remove(name, may_come=completed.ended_by is not None and not is_ended_by_us)
         if engine_failed:
             self._explain(plan, engine.held.decode("utf-8", "replace"))
         engine.release()
@@ -197,13 +199,20 @@ class DockerRunner(DockerCommands):
             raise NotPrepared
         image.fail("start a container of", said)
 
-    def remove(self, name: str) -> bool:
-        """Remove the container, whatever it is doing; False when the engine does not answer in time."""
+    def remove(self, name: str, *, may_come: bool = False) -> bool:
+        """Remove the container, whatever it is doing; False when the engine does not answer in time.
+
+        It ``may_come`` yet, when the client was killed: a daemon creates what it was asked for all the same.
+        """
+        until = time.monotonic() + (_COMES if may_come else 0.0)
         if self.is_podman:  # whose 'rm' waits first, and has had an option against that since version 4 only
             self._is_done("kill", name)
         is_done = self._is_done("rm", "--force", name)
         if is_done is False:
-            self._is_done("rm", "--force", name)  # Podman's first one fails where its monitor was killed
+            is_done = self._is_done("rm", "--force", name)  # Podman's first one fails where its monitor was killed
+        while is_done is False and time.monotonic() < until:
+            time.sleep(_PAUSE)
+            is_done = self._is_done("rm", "--force", name)
         if self.is_podman:  # which knows nothing of a monitor whose client was killed just after starting it
             kill_started_with("conmon", name)
         return is_done is not None
