@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import mlcommons_box as mlbox
+from mlcommons_box.errors import MissingInputError, UsageError
 from mlcommons_box.host import SSH_CONFIG_VARIABLE
 from tests import engines
 from tests.conftest import write_files
@@ -109,6 +110,21 @@ def test_a_pipeline(box: mlbox.Box) -> None:
     again = mlbox.run_all(mlbox.plan_all(box, platform="local"), skip_unchanged=True)
     assert [each.id for each in again] == [each.id for each in records]
     assert mlbox.run_all([]) == []
+
+
+def test_what_keeps_one_of_many_from_being_started_is_told(root: Path) -> None:
+    (root / "workspace/one.txt").unlink()
+    write_files(root, {"run/other.yaml": FILES["run/first.yaml"].replace("one", "gone").replace("two", "else")})
+    box = mlbox.load_box(root)
+    with pytest.raises(MissingInputError):
+        mlbox.run_all(mlbox.plan_all(box, platform="local"), keep_going=True)
+
+
+def test_plans_of_several_workspaces_do_not_go_together(root: Path, tmp_path: Path) -> None:
+    box = mlbox.load_box(root)
+    plans = [mlbox.plan(box, "first", platform="local", workspace=tmp_path / name) for name in "ab"]
+    with pytest.raises(UsageError, match="several platforms or workspaces"):
+        mlbox.run_all(plans)
 
 
 def test_after_a_failure_the_rest_is_not_started(box: mlbox.Box) -> None:

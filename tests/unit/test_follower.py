@@ -27,7 +27,7 @@ from mlcommons_box.runners.batch import JobState, Submitted, submit, survey
 from mlcommons_box.runners.follower import Follower
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.runners.process_queue import ProcessBackend
-from mlcommons_box.runners.submitted_run import SubmittedRun
+from mlcommons_box.runners.submitted_run import SubmittedRun, begin
 from mlcommons_box.runners.transfer import Output
 
 LOST = ConnectionLost("the connection was lost to the host 'lab'\n  why")
@@ -451,6 +451,17 @@ def test_a_full_disk_there_is_an_error_before_anything_starts() -> None:
 def test_a_process_that_cannot_be_started_is_an_error() -> None:
     with pytest.raises(UnavailableError, match="cannot be started there"):
         start(Starting(answer(WRITTEN, status=1, stderr=b"sh: cannot fork\n")))
+
+
+def test_what_was_started_and_cannot_be_written_down_is_ended(tmp_path: Path, recorder: Recorder) -> None:
+    """Nobody would ever come back to it."""
+    host = Starting(answer())
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(CannotCreateError):
+        begin(submitted(), host, tmp_path / "taken", recorder)
+    (asked,) = host.asked
+    assert "cd -- /box/job" in asked
+    assert "kill -s TERM" in asked
 
 
 # ---- What it leaves ------------------------------------------------------------------------------
