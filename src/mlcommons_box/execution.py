@@ -103,12 +103,17 @@ def _run_what_is_prepared(plan: RunPlan, runner: Runner, observer: Observer) -> 
 
 def detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
     """Start a task that goes on without us.  Raises :class:`~mlcommons_box.errors.BoxError`."""
+    if isinstance(runner, Detachable):  # or else it is refused, whatever is wrong besides
+        check(plan, runner)
+    _detach(plan, runner, observer)
+
+
+def _detach(plan: RunPlan, runner: Runner, observer: Observer) -> None:
     if not isinstance(runner, Detachable):
         raise UsageError(
             f"a run with the {plan.platform.runner} runner ends with the command that started it",
             hint="leave out --detach, or use a platform of SSH or Slurm",
         )
-    check(plan, runner)
     create_output_directories(plan)
     began = time.monotonic()
     with RecordingObserver(plan, runner, observer) as recording:
@@ -127,7 +132,7 @@ def detach_all(plans: Sequence[RunPlan], runner: Runner, observer: Observer) -> 
         check(plan, runner)
     if not isinstance(runner, StartsMany):
         for plan in plans:
-            detach(plan, runner, observer)
+            _detach(plan, runner, observer)
         return
     for first in range(0, len(plans), _AT_ONCE):
         part = plans[first : first + _AT_ONCE]

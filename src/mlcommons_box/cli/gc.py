@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.errors import EX_CONFIGURATION, UsageError
+from mlcommons_box.errors import UsageError
 from mlcommons_box.record import RunRecord, moment
 from mlcommons_box.report.problems import counted, one_line
 from mlcommons_box.tree_store import tree_store
@@ -54,9 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if not unreadable:  # each of those may need any list of files
             tree_store(store.workspace).keep_only({digest for record in kept for digest in _digests(record)})
         terminal.success(f"removed {len(old)} of {counted(len(records), 'run')}")
-    for error in unreadable.values():
-        terminal.failure(error)
-    return EX_CONFIGURATION if unreadable else 0
+    return terminal.unreadable(unreadable)
 
 
 def _old(records: list[RunRecord], keep: int) -> Iterator[RunRecord]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.errors import EX_CONFIGURATION, CannotCreateError
+from mlcommons_box.errors import CannotCreateError
 from mlcommons_box.report.problems import counted
 
 if TYPE_CHECKING:
@@ -55,10 +55,9 @@ def execute(arguments: argparse.Namespace) -> int:
     page = report_html(page_data(records, unreadable, store, title=_title(records, store.workspace)))
     _write(output, page)
     terminal = Terminal()
-    for error in unreadable.values():
-        terminal.failure(error)
+    status = terminal.unreadable(unreadable)
     terminal.success(f"wrote {str(output)!r}: {counted(len(records), 'run')}, {len(page) / 1e6:.1f} MB")
-    return EX_CONFIGURATION if unreadable else 0
+    return status
 
 
 def _title(records: list[RunRecord], workspace: Path) -> str:

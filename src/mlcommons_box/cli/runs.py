@@ -11,7 +11,6 @@ import sys
 
 from mlcommons_box.cli.arguments import add_box, add_workspace, run_store
 from mlcommons_box.cli.terminal import Terminal, print_table
-from mlcommons_box.errors import EX_CONFIGURATION
 from mlcommons_box.record import STATUSES, RunRecord
 from mlcommons_box.report.records import record_json, runs_table
 
@@ -53,9 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     elif not unreadable:
         terminal.note("there are no runs yet; 'mlbox run' makes one")
     sys.stdout.flush()
-    for error in unreadable.values():
-        terminal.failure(error)
-    return EX_CONFIGURATION if unreadable else 0
+    return terminal.unreadable(unreadable)
 
 
 def _is_meant(record: RunRecord, arguments: argparse.Namespace) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mlcommons_box.cli.arguments import add_recorded_run, recorded_run, run_store
 from mlcommons_box.cli.terminal import Terminal, print_table
-from mlcommons_box.errors import EX_CONFIGURATION, BoxError
+from mlcommons_box.errors import BoxError
 from mlcommons_box.record import RunRecord
 from mlcommons_box.report.problems import one_line
 from mlcommons_box.runners.batch import JobState
@@ -64,9 +64,7 @@ def execute(arguments: argparse.Namespace) -> int:
     elif not unreadable:
         terminal.note("no run is going on; 'mlbox runs' lists those that have ended")
     sys.stdout.flush()
-    for error in unreadable.values():
-        terminal.failure(error)
-    return EX_CONFIGURATION if unreadable else 0
+    return terminal.unreadable(unreadable)
 
 
 def _state(record: RunRecord, state: JobState | None) -> tuple[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
-from mlcommons_box.errors import BoxError, Problem, ProblemsError
+from mlcommons_box.errors import EX_CONFIGURATION, BoxError, Problem, ProblemsError
 from mlcommons_box.report.problems import problem_text, shown, summary
 
 _WITHOUT_LIMIT = 10_000
@@ -62,6 +62,12 @@ class Terminal:
             self.problem(error.problems[0])
         else:
             self.error(error.message, error.hint)
+
+    def unreadable(self, errors: Mapping[str, BoxError]) -> int:
+        """Records that cannot be read, by the ids of their runs; the exit status of who could not look at all."""
+        for error in errors.values():
+            self.failure(error)
+        return EX_CONFIGURATION if errors else 0
 
     def note(self, message: str) -> None:
         """Something worth knowing."""

@@ -8,12 +8,11 @@ status is then 78 if it would be 0."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 
 from mlcommons_box.cli.arguments import add_recorded_run, add_verbosity, recorded_run, run_store, verbosity
 from mlcommons_box.cli.observer import TerminalObserver, show_end
 from mlcommons_box.cli.terminal import Terminal
-from mlcommons_box.errors import EX_CONFIGURATION, EX_INTERRUPTED, EX_TEMPORARY, BoxError
+from mlcommons_box.errors import EX_INTERRUPTED, EX_TEMPORARY
 from mlcommons_box.record import RunRecord
 
 EXAMPLES = """\
@@ -37,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     terminal = Terminal(verbosity(arguments))
     observer = TerminalObserver(terminal)
     ended: list[RunRecord] = []
-    unreadable: Mapping[str, BoxError] = {}
+    otherwise = 0
 
     def show(record: RunRecord) -> None:
         ended.append(record)
@@ -52,14 +51,12 @@ def execute(arguments: argparse.Namespace) -> int:
         show(record)
     else:
         records, unreadable = store.read_all()
-        for error in unreadable.values():
-            terminal.failure(error)
+        otherwise = terminal.unreadable(unreadable)
         going_on = [each for each in records if each.status == "running" and each.detached]
         if not going_on and not unreadable:
             terminal.note("no run is going on without its mlbox")
         if not wait_for_all(store, going_on, observer, show):
             return EX_INTERRUPTED
-    otherwise = EX_CONFIGURATION if unreadable else 0
     return next((_status(record) for record in ended if _status(record)), otherwise)
 
 

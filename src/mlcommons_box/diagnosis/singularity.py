@@ -21,7 +21,7 @@ from mlcommons_box.diagnosis.findings import (
 )
 from mlcommons_box.diagnosis.machine import Gpus
 from mlcommons_box.runners.engine_failures import SINGULARITY_FAILURES as FAILURES
-from mlcommons_box.runners.singularity import EXECUTABLES
+from mlcommons_box.runners.singularity_command import EXECUTABLES
 from mlcommons_box.value import Value
 
 _PROFILES = Path("/etc/apparmor.d")
