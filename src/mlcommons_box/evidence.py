@@ -14,7 +14,8 @@ from typing import Any
 
 from mlcommons_box.errors import BoxError
 from mlcommons_box.file_state import Entry, State
-from mlcommons_box.fingerprint import FEW, MISSING, Content, Fingerprint, Memory, content, look
+from mlcommons_box.fingerprint import MISSING, Content, Fingerprint, Memory, content, look
+from mlcommons_box.hashing import FEW
 from mlcommons_box.parameter_content import CODE, code_and_inputs, memory_of_this_user, without
 from mlcommons_box.planning import BoundParameter, RunPlan
 from mlcommons_box.run_store import RunStore

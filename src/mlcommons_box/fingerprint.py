@@ -14,41 +14,22 @@ import marshal
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlcommons_box.errors import CannotReadError
 from mlcommons_box.file_state import Entry, Kind, State, latest_settled, state_of
+from mlcommons_box.hashing import hash_all, is_small, sha256, unreadable
 from mlcommons_box.value import Value
 
 if TYPE_CHECKING:
     import sqlite3
 
-FEW = 64
-"""So many small files are hashed sooner by one thread, and anew, than handed to several or looked up."""
-SMALL = 1 << 20
-"""Bytes; what is smaller in all is hashed in less than a millisecond."""
 _MEMORY_FILE = "fingerprints.sqlite3"
 _FORMAT = 2
 """Part of every key of the memory: raised when it holds something else."""
-_BUFFER = 1 << 20
-
-
-def _quick_sha256() -> Callable[..., Any]:
-    """The interpreter's own SHA-256, which is there at once; OpenSSL's, twice as fast, takes 4 ms to load."""
-    for name in ("_sha2", "_sha256"):  # from Python 3.12 on, and before
-        with suppress(ImportError, AttributeError):
-            found: Callable[..., Any] = __import__(name).sha256
-            return found
-    from hashlib import sha256
-
-    return sha256
-
-
-sha256 = _quick_sha256()
 
 
 class Fingerprint(Value):
@@ -194,31 +175,26 @@ def look(path: Path | str, without: Collection[str] = ()) -> list[Entry]:
         return _entries(os.fspath(path), without)
     except FileNotFoundError:
         if os.path.lexists(path):
-            raise _unreadable(Path(path), "something in it was removed meanwhile") from None
+            raise unreadable(Path(path), "something in it was removed meanwhile") from None
         return []
     except OSError as error:
-        raise _unreadable(Path(error.filename or path), error.strerror or str(error)) from error
+        raise unreadable(Path(error.filename or path), error.strerror or str(error)) from error
     except ValueError as error:  # a stranger's record may name what can be no path
-        raise _unreadable(Path(path), str(error)) from error
+        raise unreadable(Path(path), str(error)) from error
 
 
 def digests_of(path: Path, entries: Sequence[Entry]) -> dict[str, bytes]:
     """The digests of files and links by their names, read now; raises when one does not look as it is said to."""
     try:
-        hashed = _hash_all(path, entries)
+        hashed = hash_all(path, entries)
     except OSError as error:
-        raise _unreadable(Path(error.filename or path), error.strerror or str(error)) from error
+        raise unreadable(Path(error.filename or path), error.strerror or str(error)) from error
     found = {}
     for (name, _, state), (digest, hashed_state) in zip(entries, hashed, strict=True):
         if hashed_state != state:
-            raise _unreadable(path / name if name else path, "it was changed while it was read")
+            raise unreadable(path / name if name else path, "it was changed while it was read")
         found[name] = digest
     return found
-
-
-def is_small(entries: Sequence[Entry]) -> bool:
-    """Whether to hash all of it takes no time that anybody would notice."""
-    return len(entries) <= FEW and sum(each[2][2] for each in entries if each[1] != "directory") <= SMALL
 
 
 def _whole(entries: Sequence[Entry], digests: Mapping[str, bytes]) -> Fingerprint:
@@ -280,50 +256,8 @@ def _kind_of(path: str, mode: int) -> Kind:
         return "file"
     if stat.S_ISLNK(mode):
         return "link"
-    raise _unreadable(Path(path), "it is neither a file nor a directory nor a link")
-
-
-def _hash_all(root: Path, entries: Sequence[Entry]) -> list[tuple[bytes, State]]:
-    """Every digest, and the state in which it was found."""
-    paths = [os.path.join(root, name) if name else os.path.realpath(root) for name, _, _ in entries]
-    if len(entries) <= 1 or is_small(entries):
-        return [_hash(path, sha256 if is_small(entries) else _fast_sha256()) for path in paths]
-    fast = _fast_sha256()
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
-        return list(pool.map(lambda path: _hash(path, fast), paths, chunksize=max(1, min(64, len(paths) // 16))))
-
-
-def _fast_sha256() -> Callable[..., Any]:
-    from hashlib import sha256
-
-    return sha256
-
-
-def _hash(path: str, sha256: Callable[..., Any]) -> tuple[bytes, State]:
-    """The digest of a file or link, and the state in which it was all the while."""
-    for _ in range(3):
-        if os.path.islink(path):
-            before = state_of(os.lstat(path))
-            digest = sha256(os.fsencode(os.readlink(path)))
-            after = state_of(os.lstat(path))
-        else:
-            digest = sha256()
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # a hundred thousand times
-                before = state_of(os.fstat(file.fileno()))
-                buffer = memoryview(bytearray(min(_BUFFER, before[2] + 1)))
-                while count := file.readinto(buffer):
-                    digest.update(buffer[:count])
-            after = state_of(os.stat(path))
-        if before == after:
-            return digest.digest(), after
-    raise _unreadable(Path(path), "it goes on changing while it is read")
+    raise unreadable(Path(path), "it is neither a file nor a directory nor a link")
 
 
 def _key(path: Path) -> bytes:
     return f"{_FORMAT}:".encode() + os.fsencode(os.path.realpath(path))
-
-
-def _unreadable(path: Path, reason: str) -> CannotReadError:
-    return CannotReadError(f"cannot read {str(path)!r}: {reason}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlcommons_box import fingerprint as fingerprints
+from mlcommons_box import hashing
 from mlcommons_box.errors import CannotCreateError, UnavailableError
 from mlcommons_box.findings import evidence_at_end
 from mlcommons_box.fingerprint import Memory, fingerprint
@@ -41,7 +42,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes everything too large to be hashed before a run starts; what is there is then older than the run."""
 
     def large() -> None:
-        monkeypatch.setattr(fingerprints, "SMALL", -1)
+        monkeypatch.setattr(hashing, "SMALL", -1)
         time.sleep(0.05)
 
     return large

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcommons_box import file_state
-from mlcommons_box import fingerprint as module
+from mlcommons_box import file_state, hashing
 from mlcommons_box.errors import CannotReadError
 from mlcommons_box.fingerprint import Fingerprint, Memory, content, fingerprint
 from tests.conftest import write_files
@@ -29,8 +28,8 @@ def age(*paths: Path) -> None:
 
 def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is small is hashed anew each time: let even a few bytes be looked up."""
-    monkeypatch.setattr(module, "FEW", 0)
-    monkeypatch.setattr(module, "SMALL", -1)
+    monkeypatch.setattr(hashing, "FEW", 0)
+    monkeypatch.setattr(hashing, "SMALL", -1)
 
 
 @pytest.fixture
@@ -127,13 +126,13 @@ def test_what_has_not_changed_is_not_read_again(
     write_files(tmp_path / "tree", {"a": "1", "b/c": "2"})
     first = fingerprint(tmp_path / "tree", memory)
     read: list[str] = []
-    real = module._hash
+    real = hashing._hash
 
     def hashed(path: str, sha256: Callable[..., object]) -> object:
         read.append(path)
         return real(path, sha256)
 
-    monkeypatch.setattr(module, "_hash", hashed)
+    monkeypatch.setattr(hashing, "_hash", hashed)
     assert fingerprint(tmp_path / "tree", memory) == first
     assert read == []
     (tmp_path / "tree/a").write_text("3")
