@@ -26,6 +26,7 @@ from mlcommons_box.model import (
 from mlcommons_box.planning import RunPlan, SetupPlan
 from mlcommons_box.record import RunRecord, Supervisor, new_record, plan_data
 from mlcommons_box.runners.identity import Identity
+from mlcommons_box.runners.inner import inner_files
 from mlcommons_box.runners.interface import Outcome
 from mlcommons_box.tree_store import TreeStore
 from mlcommons_box.up_to_date import Checker, LastRuns
@@ -476,3 +477,16 @@ def test_what_the_platform_inside_says_counts_as_well(bench: Bench) -> None:
             found.append(plan_data(bench.plan())["inner"])
         assert found[0] != found[1]
         assert "geheim" not in str(found)
+
+
+def test_the_files_of_the_platforms_inside_are_few_even_in_a_circle(bench: Bench) -> None:
+    head = "schema_version: 1.1.0\nschema_type: "
+    files = {
+        "platforms/host.yaml": f"{head}mlbox_ssh\nhost: lab\nplatform: queue.yaml\n",
+        "platforms/queue.yaml": f"{head}mlbox_slurm\nplatform: host\n",
+    }
+    write_files(bench.root, files)
+    platform = Platform(name="host", runner="ssh", options=SshOptions(host="lab", platform="queue.yaml"))
+    assert [file.name for file in inner_files(bench.root, platform)] == ["queue.yaml", "host.yaml"]
+    write_files(bench.root, {"platforms/queue.yaml": f"{head}mlbox_slurm\nplatform: local\n"})
+    assert [file.name for file in inner_files(bench.root, platform)] == ["queue.yaml"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlcommons_box.definition.built_in import BUILT_IN_PLATFORMS, built_in_platform
 from mlcommons_box.definition.places import PLATFORM_DIRECTORY, handed_over_file
 from mlcommons_box.errors import BoxError, ConfigurationError, Problem
-from mlcommons_box.file_state import State, state_of
+from mlcommons_box.file_state import State, latest_settled, state_of
 from mlcommons_box.model import Platform, SlurmOptions, SshOptions
 from mlcommons_box.runners.container_run import Caller
 from mlcommons_box.runners.failures import Failure, explained
@@ -27,8 +27,11 @@ def inner_platform(box: Path, name: str) -> Platform:
 
     file = handed_over_file(box, name)
     if file is not None:
+        state = state_of(os.stat(file))
+        if max(state[:2]) > latest_settled():
+            return load_platform(file)
         # It is asked for again and again in one run.
-        key = str(file), state_of(os.stat(file))
+        key = str(file), state
         if key not in _loaded:
             _loaded[key] = load_platform(file)
         return _loaded[key]
@@ -38,11 +41,17 @@ def inner_platform(box: Path, name: str) -> Platform:
 
 
 def inner_files(box: Path, platform: Platform) -> list[Path]:
-    """The files of the platforms that one hands over to, one after the other.  Raises as :func:`inner_platform`."""
-    if not isinstance(platform.options, SshOptions | SlurmOptions):
-        return []
-    inner = inner_platform(box, platform.options.platform)
-    return [*([inner.file] if inner.file else []), *inner_files(box, inner)]
+    """The files of the platforms that one hands over to, one after the other.  Raises as :func:`inner_platform`.
+
+    One that is handed over to twice, as by itself, is refused by whoever has to run it.
+    """
+    files: list[Path] = []
+    while isinstance(platform.options, SshOptions | SlurmOptions):
+        platform = inner_platform(box, platform.options.platform)
+        if platform.file is None or platform.file in files:
+            break
+        files.append(platform.file)
+    return files
 
 
 def inner_runner(
